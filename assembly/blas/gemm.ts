@@ -1,0 +1,135 @@
+// C <- alpha·A·B + beta·C.  A is m×k with strides (rsa, csa), B is k×n with strides (rsb, csb), C is m×n, row-major,
+// rows ldc apart; strides in elements. A transposed operand is the same memory with its strides exchanged.
+// The five loops of Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", 2008), in the form that
+// BLIS gives them: every loop runs over a half-open range, so that a team can share it.
+
+import { at } from "../simd";
+import { KC, MC, MR, NC, NR, balanced, packedA, packedB, spilledTile } from "./blocking";
+import { gemv, scaleOrClear } from "./level2";
+import { packPanel } from "./pack";
+import { tile } from "./tile";
+
+/** See the head of this file. beta = 0 does not read C; alpha = 0 does not read A or B. C overlaps neither A nor B. */
+export function gemm<T>(
+  m: i32, n: i32, k: i32, alpha: T,
+  a: usize, rsa: i32, csa: i32, b: usize, rsb: i32, csb: i32,
+  beta: T, c: usize, ldc: i32,
+): void {
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0 || alpha == <T>0) {
+    for (let i = 0; i < m; i++) scaleOrClear<T>(n, beta, at<T>(c, i * ldc), 1);
+    return;
+  }
+  if (n == 1 && (csa == 1 || rsa == 1)) {
+    if (csa == 1) gemv<T>(false, m, k, alpha, a, rsa, b, rsb, beta, c, ldc);
+    else gemv<T>(true, k, m, alpha, a, csa, b, rsb, beta, c, ldc);
+    return;
+  }
+  if (m == 1 && (csb == 1 || rsb == 1)) {
+    if (csb == 1) gemv<T>(true, k, n, alpha, b, rsb, a, csa, beta, c, 1);
+    else gemv<T>(false, n, k, alpha, b, csb, a, csa, beta, c, 1);
+    return;
+  }
+  if (<f64>m * <f64>n * <f64>k <= SMALL) {
+    gemmSmall<T>(m, n, k, alpha, a, rsa, csa, b, rsb, csb, beta, c, ldc);
+    return;
+  }
+  const kc = balanced(k, KC, 4), mc = balanced(m, MC, MR), nc = balanced(n, NC, NR<T>());
+  for (let jc = 0; jc < n; jc += nc) {
+    const nb = min<i32>(nc, n - jc);
+    for (let pc = 0; pc < k; pc += kc) {
+      const kb = min<i32>(kc, k - pc);
+      const factor = pc == 0 ? beta : <T>1;
+      packRange<T>(NR<T>(), 0, nb, kb, at<T>(b, pc * rsb + jc * csb), csb, rsb, packedB());
+      for (let ic = 0; ic < m; ic += mc) {
+        const mb = min<i32>(mc, m - ic);
+        packRange<T>(MR, 0, mb, kb, at<T>(a, ic * rsa + pc * csa), rsa, csa, packedA());
+        multiplyBlock<T>(0, mb, nb, kb, alpha, factor, at<T>(c, ic * ldc + jc), ldc);
+      }
+    }
+  }
+}
+
+/** Products of fewer multiplications than this are not worth packing. */
+const SMALL: f64 = 1000;
+
+/** Packs lines [begin, end) of a block of lines `depth` long into panels of `width`; begin is a multiple of width. */
+function packRange<T>(
+  width: i32, begin: i32, end: i32, depth: i32, src: usize, across: i32, along: i32, dst: usize,
+): void {
+  for (let i = begin; i < end; i += width) {
+    packPanel<T>(width, min<i32>(width, end - i), depth, at<T>(src, i * across), across, along, at<T>(dst, i * depth));
+  }
+}
+
+/** Rows [begin, end) of a block of C from the packed blocks of A and B: one tile after the other along each row of tiles. */
+function multiplyBlock<T>(begin: i32, end: i32, n: i32, k: i32, alpha: T, beta: T, c: usize, ldc: i32): void {
+  for (let i = begin; i < end; i += MR) {
+    tileRow<T>(min<i32>(MR, end - i), n, k, alpha, at<T>(packedA(), i * k), beta, at<T>(c, i * ldc), ldc);
+  }
+}
+
+/** One panel of A against all packed panels of B: m <= MR rows of C, n columns. */
+export function tileRow<T>(m: i32, n: i32, k: i32, alpha: T, a: usize, beta: T, c: usize, ldc: i32): void {
+  let b = packedB();
+  const panel = at<T>(0, k * NR<T>());
+  let j = 0;
+  if (m == MR) {
+    for (; j + NR<T>() <= n; j += NR<T>()) {
+      tile<T>(k, alpha, a, b, beta, at<T>(c, j), ldc);
+      b += panel;
+    }
+  }
+  for (; j < n; j += NR<T>()) {
+    tileEdge<T>(m, min<i32>(NR<T>(), n - j), k, alpha, a, b, beta, at<T>(c, j), ldc);
+    b += panel;
+  }
+}
+
+/** A tile at the border of C: computed whole beside C, then its m×n corner is added in. */
+function tileEdge<T>(m: i32, n: i32, k: i32, alpha: T, a: usize, b: usize, beta: T, c: usize, ldc: i32): void {
+  const t = spilledTile();
+  for (let i = 0; i < MR; i++) {
+    for (let j = 0; j < NR<T>(); j++) {
+      const inside = beta != <T>0 && i < m && j < n;
+      store<T>(at<T>(t, i * NR<T>() + j), inside ? load<T>(at<T>(c, i * ldc + j)) : <T>0);
+    }
+  }
+  tile<T>(k, alpha, a, b, beta, t, NR<T>());
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) store<T>(at<T>(c, i * ldc + j), load<T>(at<T>(t, i * NR<T>() + j)));
+  }
+}
+
+/** The product by its definition, for what is too small to pack; the order of the sum is the tile's. */
+function gemmSmall<T>(
+  m: i32, n: i32, k: i32, alpha: T,
+  a: usize, rsa: i32, csa: i32, b: usize, rsb: i32, csb: i32,
+  beta: T, c: usize, ldc: i32,
+): void {
+  const da = at<T>(0, csa), db = at<T>(0, rsb);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      let s = <T>0;
+      let x = at<T>(a, i * rsa), y = at<T>(b, j * csb);
+      for (let p = 0; p < k; p++) {
+        s = <T>(s + load<T>(x) * load<T>(y));
+        x += da;
+        y += db;
+      }
+      const z = at<T>(c, i * ldc + j);
+      store<T>(z, beta == <T>0 ? <T>(alpha * s) : <T>(alpha * s + beta * load<T>(z)));
+    }
+  }
+}
+
+/** `batch` products, operands sa, sb, sc elements apart (0 repeats an operand; sc > 0). Other arguments as gemm's. */
+export function gemmBatch<T>(
+  begin: i32, end: i32, m: i32, n: i32, k: i32, alpha: T,
+  a: usize, sa: i32, rsa: i32, csa: i32, b: usize, sb: i32, rsb: i32, csb: i32,
+  beta: T, c: usize, sc: i32, ldc: i32,
+): void {
+  for (let i = begin; i < end; i++) {
+    gemm<T>(m, n, k, alpha, at<T>(a, i * sa), rsa, csa, at<T>(b, i * sb), rsb, csb, beta, at<T>(c, i * sc), ldc);
+  }
+}

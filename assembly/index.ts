@@ -1,0 +1,229 @@
+// The kernel's exports: concrete one-liners over the generic routines, in pairs: s = f32, d = f64.
+// Pointers are bytes; sizes, strides and leading dimensions are elements; matrices are row-major unless they have strides.
+
+import { PACK_BYTES, setPackMemory } from "./blas/blocking";
+import { gemm, gemmBatch, tileRow } from "./blas/gemm";
+import { axpy, dot, nrm2, rot, scal } from "./blas/level1";
+import { gemv, gemvColumns4, gemvRows4, ger } from "./blas/level2";
+import { fill, firstNonFinite, lacpy } from "./blas/matrix";
+import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
+import { gesvd, gesvdScratch } from "./svd/gesvd";
+import { WARM_UP_BYTES, warmUp } from "./warm_up";
+
+export { setPackMemory, warmUp };
+
+export function packBytes(): usize {
+  return PACK_BYTES;
+}
+
+export function warmUpBytes(): usize {
+  return WARM_UP_BYTES;
+}
+
+export function isRelaxed(): bool {
+  return ASC_FEATURE_RELAXED_SIMD;
+}
+
+/** Guard words on each side of a block, in bytes: only the debug build, which keeps its assertions, wants them. */
+export function guardBytes(): i32 {
+  return ASC_NO_ASSERT ? 0 : 64;
+}
+
+// Level 1
+
+export function sdot(n: i32, x: usize, incx: i32, y: usize, incy: i32): f32 {
+  return dot<f32>(n, x, incx, y, incy);
+}
+
+export function ddot(n: i32, x: usize, incx: i32, y: usize, incy: i32): f64 {
+  return dot<f64>(n, x, incx, y, incy);
+}
+
+export function saxpy(n: i32, alpha: f32, x: usize, incx: i32, y: usize, incy: i32): void {
+  axpy<f32>(n, alpha, x, incx, y, incy);
+}
+
+export function daxpy(n: i32, alpha: f64, x: usize, incx: i32, y: usize, incy: i32): void {
+  axpy<f64>(n, alpha, x, incx, y, incy);
+}
+
+export function sscal(n: i32, alpha: f32, x: usize, incx: i32): void {
+  scal<f32>(n, alpha, x, incx);
+}
+
+export function dscal(n: i32, alpha: f64, x: usize, incx: i32): void {
+  scal<f64>(n, alpha, x, incx);
+}
+
+export function snrm2(n: i32, x: usize, incx: i32): f32 {
+  return nrm2<f32>(n, x, incx);
+}
+
+export function dnrm2(n: i32, x: usize, incx: i32): f64 {
+  return nrm2<f64>(n, x, incx);
+}
+
+export function srot(n: i32, x: usize, incx: i32, y: usize, incy: i32, c: f32, s: f32): void {
+  rot<f32>(n, x, incx, y, incy, c, s);
+}
+
+export function drot(n: i32, x: usize, incx: i32, y: usize, incy: i32, c: f64, s: f64): void {
+  rot<f64>(n, x, incx, y, incy, c, s);
+}
+
+// Level 2
+
+export function sgemv(
+  transposed: bool, m: i32, n: i32, alpha: f32, a: usize, lda: i32, x: usize, incx: i32, beta: f32, y: usize, incy: i32,
+): void {
+  gemv<f32>(transposed, m, n, alpha, a, lda, x, incx, beta, y, incy);
+}
+
+export function dgemv(
+  transposed: bool, m: i32, n: i32, alpha: f64, a: usize, lda: i32, x: usize, incx: i32, beta: f64, y: usize, incy: i32,
+): void {
+  gemv<f64>(transposed, m, n, alpha, a, lda, x, incx, beta, y, incy);
+}
+
+export function sger(m: i32, n: i32, alpha: f32, x: usize, incx: i32, y: usize, a: usize, lda: i32): void {
+  ger<f32>(m, n, alpha, x, incx, y, a, lda);
+}
+
+export function dger(m: i32, n: i32, alpha: f64, x: usize, incx: i32, y: usize, a: usize, lda: i32): void {
+  ger<f64>(m, n, alpha, x, incx, y, a, lda);
+}
+
+// Level 3
+
+export function sgemm(
+  m: i32, n: i32, k: i32, alpha: f32, a: usize, rsa: i32, csa: i32, b: usize, rsb: i32, csb: i32, beta: f32, c: usize, ldc: i32,
+): void {
+  gemm<f32>(m, n, k, alpha, a, rsa, csa, b, rsb, csb, beta, c, ldc);
+}
+
+export function dgemm(
+  m: i32, n: i32, k: i32, alpha: f64, a: usize, rsa: i32, csa: i32, b: usize, rsb: i32, csb: i32, beta: f64, c: usize, ldc: i32,
+): void {
+  gemm<f64>(m, n, k, alpha, a, rsa, csa, b, rsb, csb, beta, c, ldc);
+}
+
+export function sgemmBatch(
+  begin: i32, end: i32, m: i32, n: i32, k: i32, alpha: f32, a: usize, sa: i32, rsa: i32, csa: i32, b: usize, sb: i32, rsb: i32, csb: i32, beta: f32, c: usize, sc: i32, ldc: i32,
+): void {
+  gemmBatch<f32>(begin, end, m, n, k, alpha, a, sa, rsa, csa, b, sb, rsb, csb, beta, c, sc, ldc);
+}
+
+export function dgemmBatch(
+  begin: i32, end: i32, m: i32, n: i32, k: i32, alpha: f64, a: usize, sa: i32, rsa: i32, csa: i32, b: usize, sb: i32, rsb: i32, csb: i32, beta: f64, c: usize, sc: i32, ldc: i32,
+): void {
+  gemmBatch<f64>(begin, end, m, n, k, alpha, a, sa, rsa, csa, b, sb, rsb, csb, beta, c, sc, ldc);
+}
+
+// Whole matrices
+
+export function slacpy(m: i32, n: i32, src: usize, rss: i32, css: i32, dst: usize, ldd: i32): void {
+  lacpy<f32>(m, n, src, rss, css, dst, ldd);
+}
+
+export function dlacpy(m: i32, n: i32, src: usize, rss: i32, css: i32, dst: usize, ldd: i32): void {
+  lacpy<f64>(m, n, src, rss, css, dst, ldd);
+}
+
+export function sfill(n: i32, value: f32, x: usize): void {
+  fill<f32>(n, value, x);
+}
+
+export function dfill(n: i32, value: f64, x: usize): void {
+  fill<f64>(n, value, x);
+}
+
+export function sfirstNonFinite(m: i32, n: i32, a: usize, rs: i32, cs: i32): f64 {
+  return firstNonFinite<f32>(m, n, a, rs, cs);
+}
+
+export function dfirstNonFinite(m: i32, n: i32, a: usize, rs: i32, cs: i32): f64 {
+  return firstNonFinite<f64>(m, n, a, rs, cs);
+}
+
+// Singular value decomposition
+
+export function sgesvdScratch(m: i32, n: i32, vectors: i32): f64 {
+  return gesvdScratch<f32>(m, n, vectors);
+}
+
+export function dgesvdScratch(m: i32, n: i32, vectors: i32): f64 {
+  return gesvdScratch<f64>(m, n, vectors);
+}
+
+export function sgesvd(
+  m: i32, n: i32, vectors: i32, a: usize, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
+): i32 {
+  return gesvd<f32>(m, n, vectors, a, rs, cs, u, s, vt, work);
+}
+
+export function dgesvd(
+  m: i32, n: i32, vectors: i32, a: usize, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
+): i32 {
+  return gesvd<f64>(m, n, vectors, a, rs, cs, u, s, vt, work);
+}
+
+// LoRA
+
+export function sloraForwardScratch(tokens: i32, r: i32): f64 {
+  return loraForwardScratch<f32>(tokens, r);
+}
+
+export function dloraForwardScratch(tokens: i32, r: i32): f64 {
+  return loraForwardScratch<f64>(tokens, r);
+}
+
+export function sloraForward(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, w: usize, rsw: i32, csw: i32, bias: usize, y: usize, r: i32, a: usize, b: usize, loraBias: usize, scaling: f32, work: usize,
+): void {
+  loraForward<f32>(tokens, inFeatures, outFeatures, x, w, rsw, csw, bias, y, r, a, b, loraBias, scaling, work);
+}
+
+export function dloraForward(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, w: usize, rsw: i32, csw: i32, bias: usize, y: usize, r: i32, a: usize, b: usize, loraBias: usize, scaling: f64, work: usize,
+): void {
+  loraForward<f64>(tokens, inFeatures, outFeatures, x, w, rsw, csw, bias, y, r, a, b, loraBias, scaling, work);
+}
+
+export function sloraMerge(
+  rows: i32, columns: i32, w: usize, rsw: i32, csw: i32, r: i32, a: usize, b: usize, scaling: f32, fanInFanOut: bool, merged: usize,
+): f64 {
+  return loraMerge<f32>(rows, columns, w, rsw, csw, r, a, b, scaling, fanInFanOut, merged);
+}
+
+export function dloraMerge(
+  rows: i32, columns: i32, w: usize, rsw: i32, csw: i32, r: i32, a: usize, b: usize, scaling: f64, fanInFanOut: bool, merged: usize,
+): f64 {
+  return loraMerge<f64>(rows, columns, w, rsw, csw, r, a, b, scaling, fanInFanOut, merged);
+}
+
+// Inner functions, exported so that the optimiser keeps them apart from their callers: V8 compiles a function between
+// its calls and never inside one, so a hot loop must be entered often (ARCHITECTURE.md, "Hot loops").
+
+export function stileRow(m: i32, n: i32, k: i32, alpha: f32, a: usize, beta: f32, c: usize, ldc: i32): void {
+  tileRow<f32>(m, n, k, alpha, a, beta, c, ldc);
+}
+
+export function dtileRow(m: i32, n: i32, k: i32, alpha: f64, a: usize, beta: f64, c: usize, ldc: i32): void {
+  tileRow<f64>(m, n, k, alpha, a, beta, c, ldc);
+}
+
+export function sgemvRows4(n: i32, alpha: f32, a: usize, lda: usize, x: usize, beta: f32, y: usize, incy: usize): void {
+  gemvRows4<f32>(n, alpha, a, lda, x, beta, y, incy);
+}
+
+export function dgemvRows4(n: i32, alpha: f64, a: usize, lda: usize, x: usize, beta: f64, y: usize, incy: usize): void {
+  gemvRows4<f64>(n, alpha, a, lda, x, beta, y, incy);
+}
+
+export function sgemvColumns4(n: i32, a: usize, lda: usize, x0: f32, x1: f32, x2: f32, x3: f32, y: usize): void {
+  gemvColumns4<f32>(n, a, lda, x0, x1, x2, x3, y);
+}
+
+export function dgemvColumns4(n: i32, a: usize, lda: usize, x0: f64, x1: f64, x2: f64, x3: f64, y: usize): void {
+  gemvColumns4<f64>(n, a, lda, x0, x1, x2, x3, y);
+}

@@ -1,0 +1,304 @@
+// Singular values and vectors of an upper bidiagonal matrix by the implicit zero-shift QR iteration: small values come
+// out to full relative accuracy. Demmel and Kahan, "Accurate singular values of bidiagonal matrices" (1990); tolerance,
+// direction, shift and limit as LAPACK's xBDSQR.
+
+import { rot, scal, swap } from "../blas/level1";
+import { epsilon, powerOfTwo, safeMinimum } from "../machine";
+import { at } from "../simd";
+import {
+  lartg, las2, lasv2, leftC, leftS, rightC, rightS, rotationC, rotationR, rotationS, sigmaLarge, sigmaSmall,
+} from "./rotation";
+import { lasr } from "./sweep";
+
+/** Passes over the whole matrix: LAPACK's MAXITR. */
+const MAX_PASSES = 6;
+
+// @ts-ignore: decorator
+@inline function get<T>(x: usize, i: i32): T {
+  return load<T>(at<T>(x, i));
+}
+
+// @ts-ignore: decorator
+@inline function set<T>(x: usize, i: i32, value: T): void {
+  store<T>(at<T>(x, i), value);
+}
+
+/** Working memory of bdsqr in elements. */
+export function bdsqrWork(n: i32): i32 {
+  return 4 * n;
+}
+
+/**
+ * B = Q·S·Pᵀ for B upper bidiagonal with diagonal d (n) and superdiagonal e (n − 1).
+ * d <- singular values, non-increasing, >= 0; e is destroyed. vt (n rows, ncvt columns) <- Pᵀ·vt;
+ * ut (n rows, nru columns) <- Qᵀ·ut: both factors are held by rows, so that a rotation works on contiguous memory.
+ * Returns 0, or how many entries of e did not converge. work: bdsqrWork(n) elements.
+ */
+export function bdsqr<T>(
+  n: i32, ncvt: i32, nru: i32, d: usize, e: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32, work: usize,
+): i32 {
+  if (n > 1) {
+    const failed = iterate<T>(n, ncvt, nru, d, e, vt, ldvt, ut, ldut, work);
+    if (failed > 0) return failed;
+  }
+  for (let i = 0; i < n; i++) {
+    const value = get<T>(d, i);
+    if (value < <T>0) {
+      set<T>(d, i, <T>-value);
+      scal<T>(ncvt, <T>-1, at<T>(vt, i * ldvt), 1);
+    } else if (value == <T>0) {
+      set<T>(d, i, <T>0);
+    }
+  }
+  sortValues<T>(n, ncvt, nru, d, vt, ldvt, ut, ldut);
+  return 0;
+}
+
+/** Insertion sort into non-increasing order that moves each pair of vectors at most once. */
+function sortValues<T>(n: i32, ncvt: i32, nru: i32, d: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32): void {
+  for (let last = n - 1; last > 0; last--) {
+    let smallest = 0;
+    for (let j = 1; j <= last; j++) if (get<T>(d, j) <= get<T>(d, smallest)) smallest = j;
+    if (smallest == last) continue;
+    swap<T>(1, at<T>(d, smallest), at<T>(d, last));
+    if (ncvt > 0) swap<T>(ncvt, at<T>(vt, smallest * ldvt), at<T>(vt, last * ldvt));
+    if (nru > 0) swap<T>(nru, at<T>(ut, smallest * ldut), at<T>(ut, last * ldut));
+  }
+}
+
+/** Relative convergence: 10 to 100 roundings. */
+function tolerance<T>(): T {
+  // eps^(-1/8) is 2^(53/8) or 2^3
+  return sizeof<T>() == 4 ? <T>(<T>10 * epsilon<T>()) : <T>(<T>98.70149282610239 * epsilon<T>());
+}
+
+/** A lower bound of the smallest singular value, up to a factor √n, decides what may be neglected (Demmel–Kahan). */
+function threshold<T>(n: i32, d: usize, e: usize): T {
+  let least = abs<T>(get<T>(d, 0));
+  let mu = least;
+  for (let i = 1; i < n && least != <T>0; i++) {
+    mu = <T>(abs<T>(get<T>(d, i)) * (mu / (mu + abs<T>(get<T>(e, i - 1)))));
+    least = min<T>(least, mu);
+  }
+  const bound = <T>(tolerance<T>() * (least / sqrt<T>(<T>n)));
+  return max<T>(bound, <T>(<T>MAX_PASSES * (<T>n * (<T>n * safeMinimum<T>()))));
+}
+
+function iterate<T>(
+  n: i32, ncvt: i32, nru: i32, d: usize, e: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32, work: usize,
+): i32 {
+  const tol = tolerance<T>();
+  const small = threshold<T>(n, d, e);
+  // rotations of one sweep: on vt cosines c and sines s, on ut C and S
+  const c = work, s = at<T>(work, n), C = at<T>(work, 2 * n), S = at<T>(work, 3 * n);
+  let steps: f64 = 0;
+  const limit = <f64>MAX_PASSES * <f64>n * <f64>n;
+  let oldLow = -1, oldHigh = -1;
+  let downward = true;
+  let high = n - 1;
+  while (high > 0) {
+    if (steps > limit) {
+      let failed = 0;
+      for (let i = 0; i < n - 1; i++) if (get<T>(e, i) != <T>0) failed++;
+      return failed;
+    }
+    // the unreduced block low…high at the bottom
+    let largest = abs<T>(get<T>(d, high));
+    let low = high;
+    while (low > 0) {
+      const ei = abs<T>(get<T>(e, low - 1));
+      if (ei <= small) {
+        set<T>(e, low - 1, <T>0);
+        break;
+      }
+      low--;
+      largest = max<T>(largest, max<T>(abs<T>(get<T>(d, low)), ei));
+    }
+    if (low == high) {
+      high--;
+      continue;
+    }
+    if (low == high - 1) {
+      lasv2<T>(get<T>(d, low), get<T>(e, low), get<T>(d, high));
+      set<T>(d, low, <T>sigmaLarge);
+      set<T>(e, low, <T>0);
+      set<T>(d, high, <T>sigmaSmall);
+      if (ncvt > 0) rot<T>(ncvt, at<T>(vt, low * ldvt), 1, at<T>(vt, high * ldvt), 1, <T>rightC, <T>rightS);
+      if (nru > 0) rot<T>(nru, at<T>(ut, low * ldut), 1, at<T>(ut, high * ldut), 1, <T>leftC, <T>leftS);
+      high -= 2;
+      continue;
+    }
+    // a new block: chase the bulge from its larger to its smaller end
+    if (low > oldHigh || high < oldLow) downward = abs<T>(get<T>(d, low)) >= abs<T>(get<T>(d, high));
+    const least = deflate<T>(downward, low, high, d, e, tol);
+    if (least < <T>0) continue;
+    oldLow = low;
+    oldHigh = high;
+    const shift = chooseShift<T>(n, downward, low, high, d, e, tol, least, largest);
+    const count = high - low;
+    steps += <f64>count;
+    if (downward) {
+      if (shift == <T>0) zeroShiftDown<T>(low, high, d, e, c, s, C, S);
+      else shiftDown<T>(low, high, shift, d, e, c, s, C, S);
+      if (abs<T>(get<T>(e, high - 1)) <= small) set<T>(e, high - 1, <T>0);
+    } else {
+      if (shift == <T>0) zeroShiftUp<T>(low, high, d, e, c, s, C, S);
+      else shiftUp<T>(low, high, shift, d, e, c, s, C, S);
+      if (abs<T>(get<T>(e, low)) <= small) set<T>(e, low, <T>0);
+    }
+    lasr<T>(downward, count, ncvt, c, s, at<T>(vt, low * ldvt), ldvt);
+    lasr<T>(downward, count, nru, C, S, at<T>(ut, low * ldut), ldut);
+  }
+  return 0;
+}
+
+/**
+ * Convergence criteria of Demmel and Kahan within a block: sets a negligible entry of e to zero and returns −1, or
+ * returns a lower bound of the block's smallest value.
+ */
+function deflate<T>(downward: bool, low: i32, high: i32, d: usize, e: usize, tol: T): T {
+  const end = downward ? high - 1 : low;
+  if (abs<T>(get<T>(e, end)) <= tol * abs<T>(get<T>(d, downward ? high : low))) {
+    set<T>(e, end, <T>0);
+    return <T>-1;
+  }
+  let mu = abs<T>(get<T>(d, downward ? low : high));
+  let least = mu;
+  for (let q = 0; q < high - low; q++) {
+    const i = downward ? low + q : high - 1 - q;
+    const ei = abs<T>(get<T>(e, i));
+    if (ei <= tol * mu) {
+      set<T>(e, i, <T>0);
+      return <T>-1;
+    }
+    mu = <T>(abs<T>(get<T>(d, downward ? i + 1 : i)) * (mu / (mu + ei)));
+    least = min<T>(least, mu);
+  }
+  return least;
+}
+
+/** The shift, or 0 where a shift would spoil the relative accuracy of small values. */
+function chooseShift<T>(
+  n: i32, downward: bool, low: i32, high: i32, d: usize, e: usize, tol: T, least: T, largest: T,
+): T {
+  const eps = epsilon<T>();
+  if (<T>(<T>n * tol * (least / largest)) <= max<T>(eps, <T>(<T>0.01 * tol))) return <T>0;
+  let first: T, shift: T;
+  if (downward) {
+    first = abs<T>(get<T>(d, low));
+    shift = las2<T>(get<T>(d, high - 1), get<T>(e, high - 1), get<T>(d, high));
+  } else {
+    first = abs<T>(get<T>(d, high));
+    shift = las2<T>(get<T>(d, low), get<T>(e, low), get<T>(d, low + 1));
+  }
+  const q = <T>(shift / first);
+  return first > <T>0 && <T>(q * q) < eps ? <T>0 : shift;
+}
+
+function zeroShiftDown<T>(low: i32, high: i32, d: usize, e: usize, c: usize, s: usize, C: usize, S: usize): void {
+  let cs = <T>1, oldC = <T>1, oldS = <T>0;
+  for (let i = low; i < high; i++) {
+    lartg<T>(<T>(get<T>(d, i) * cs), get<T>(e, i));
+    cs = <T>rotationC;
+    const sn = <T>rotationS, r = <T>rotationR;
+    if (i > low) set<T>(e, i - 1, <T>(oldS * r));
+    set<T>(c, i - low, cs);
+    set<T>(s, i - low, sn);
+    lartg<T>(<T>(oldC * r), <T>(get<T>(d, i + 1) * sn));
+    oldC = <T>rotationC;
+    oldS = <T>rotationS;
+    set<T>(d, i, <T>rotationR);
+    set<T>(C, i - low, oldC);
+    set<T>(S, i - low, oldS);
+  }
+  const h = <T>(get<T>(d, high) * cs);
+  set<T>(d, high, <T>(h * oldC));
+  set<T>(e, high - 1, <T>(h * oldS));
+}
+
+function zeroShiftUp<T>(low: i32, high: i32, d: usize, e: usize, c: usize, s: usize, C: usize, S: usize): void {
+  let cs = <T>1, oldC = <T>1, oldS = <T>0;
+  for (let i = high; i > low; i--) {
+    lartg<T>(<T>(get<T>(d, i) * cs), get<T>(e, i - 1));
+    cs = <T>rotationC;
+    const sn = <T>rotationS, r = <T>rotationR;
+    if (i < high) set<T>(e, i, <T>(oldS * r));
+    set<T>(C, i - low - 1, cs);
+    set<T>(S, i - low - 1, <T>-sn);
+    lartg<T>(<T>(oldC * r), <T>(get<T>(d, i - 1) * sn));
+    oldC = <T>rotationC;
+    oldS = <T>rotationS;
+    set<T>(d, i, <T>rotationR);
+    set<T>(c, i - low - 1, oldC);
+    set<T>(s, i - low - 1, <T>-oldS);
+  }
+  const h = <T>(get<T>(d, low) * cs);
+  set<T>(d, low, <T>(h * oldC));
+  set<T>(e, low, <T>(h * oldS));
+}
+
+function shiftDown<T>(
+  low: i32, high: i32, shift: T, d: usize, e: usize, c: usize, s: usize, C: usize, S: usize,
+): void {
+  const first = get<T>(d, low);
+  let f = <T>((abs<T>(first) - shift) * (copysign<T>(<T>1, first) + shift / first));
+  let g = get<T>(e, low);
+  for (let i = low; i < high; i++) {
+    lartg<T>(f, g);
+    const cr = <T>rotationC, sr = <T>rotationS;
+    if (i > low) set<T>(e, i - 1, <T>rotationR);
+    const di = get<T>(d, i), ei = get<T>(e, i), dn = get<T>(d, i + 1);
+    f = <T>(cr * di + sr * ei);
+    const en = <T>(cr * ei - sr * di);
+    g = <T>(sr * dn);
+    const dm = <T>(cr * dn);
+    lartg<T>(f, g);
+    const cl = <T>rotationC, sl = <T>rotationS;
+    set<T>(d, i, <T>rotationR);
+    f = <T>(cl * en + sl * dm);
+    set<T>(d, i + 1, <T>(cl * dm - sl * en));
+    if (i < high - 1) {
+      const after = get<T>(e, i + 1);
+      g = <T>(sl * after);
+      set<T>(e, i + 1, <T>(cl * after));
+    }
+    set<T>(c, i - low, cr);
+    set<T>(s, i - low, sr);
+    set<T>(C, i - low, cl);
+    set<T>(S, i - low, sl);
+  }
+  set<T>(e, high - 1, f);
+}
+
+function shiftUp<T>(
+  low: i32, high: i32, shift: T, d: usize, e: usize, c: usize, s: usize, C: usize, S: usize,
+): void {
+  const first = get<T>(d, high);
+  let f = <T>((abs<T>(first) - shift) * (copysign<T>(<T>1, first) + shift / first));
+  let g = get<T>(e, high - 1);
+  for (let i = high; i > low; i--) {
+    lartg<T>(f, g);
+    const cr = <T>rotationC, sr = <T>rotationS;
+    if (i < high) set<T>(e, i, <T>rotationR);
+    const di = get<T>(d, i), ei = get<T>(e, i - 1), dn = get<T>(d, i - 1);
+    f = <T>(cr * di + sr * ei);
+    const en = <T>(cr * ei - sr * di);
+    g = <T>(sr * dn);
+    const dm = <T>(cr * dn);
+    lartg<T>(f, g);
+    const cl = <T>rotationC, sl = <T>rotationS;
+    set<T>(d, i, <T>rotationR);
+    f = <T>(cl * en + sl * dm);
+    set<T>(d, i - 1, <T>(cl * dm - sl * en));
+    if (i > low + 1) {
+      const after = get<T>(e, i - 2);
+      g = <T>(sl * after);
+      set<T>(e, i - 2, <T>(cl * after));
+    }
+    set<T>(C, i - low - 1, cr);
+    set<T>(S, i - low - 1, <T>-sr);
+    set<T>(c, i - low - 1, cl);
+    set<T>(s, i - low - 1, <T>-sl);
+  }
+  set<T>(e, low, f);
+}

@@ -1,0 +1,17 @@
+// What `lowrank` and `lowrank/slim` have in common: everything but `init`.
+
+export { type MatmulOptions, matmul } from "./blas/matmul.js";
+export { ConvergenceError, type ErrorCode, NonFiniteError, OutOfMemoryError } from "./errors.js";
+export type { MlMatrix, OnnxTensor, StridedArray, TensorLike, TfjsTensor } from "./interop.js";
+export {
+  type Capabilities,
+  capabilities,
+  type InitOptions,
+  type KernelOption,
+  type KernelVariants,
+  type Source,
+  terminate,
+} from "./load.js";
+export { scope } from "./scope.js";
+export { type Svd, type SvdOptions, svd, svdvals } from "./svd/svd.js";
+export { type DType, empty, eye, type Nested, Tensor, tensor, zeros } from "./tensor.js";

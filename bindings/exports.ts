@@ -1,0 +1,96 @@
+// The kernel's exports as TypeScript sees them. Pointers are bytes, sizes and strides elements.
+
+/** Routines that exist once for each dtype: `sgemm` and `dgemm` in the module are `gemm` here. */
+export interface Routines {
+  /** C <- alpha·A·B + beta·C for products begin…end of a batch; see assembly/blas/gemm.ts. */
+  gemmBatch(
+    begin: number,
+    end: number,
+    m: number,
+    n: number,
+    k: number,
+    alpha: number,
+    a: number,
+    sa: number,
+    rsa: number,
+    csa: number,
+    b: number,
+    sb: number,
+    rsb: number,
+    csb: number,
+    beta: number,
+    c: number,
+    sc: number,
+    ldc: number,
+  ): void;
+  /** y <- alpha·x + y. */
+  axpy(n: number, alpha: number, x: number, incx: number, y: number, incy: number): void;
+  /** dst (m×n, row-major, rows ldd apart) <- src (m×n, strides rss, css). */
+  lacpy(m: number, n: number, src: number, rss: number, css: number, dst: number, ldd: number): void;
+  /** Every element of x <- value. */
+  fill(n: number, value: number, x: number): void;
+  /** Index (row·n + column) of the first NaN or Infinity in A (m×n, strides rs, cs), or -1. */
+  firstNonFinite(m: number, n: number, a: number, rs: number, cs: number): number;
+  /** Bytes of working memory of gesvd; `vectors` is 0 (none), 1 (thin) or 2 (full). */
+  gesvdScratch(m: number, n: number, vectors: number): number;
+  /** A (m×n, strides rs, cs) = U·diag(S)·Vᵀ; returns how many values did not converge. */
+  gesvd(
+    m: number,
+    n: number,
+    vectors: number,
+    a: number,
+    rs: number,
+    cs: number,
+    u: number,
+    s: number,
+    vt: number,
+    work: number,
+  ): number;
+  /** Bytes of working memory of loraForward. */
+  loraForwardScratch(tokens: number, r: number): number;
+  /** y <- x·Wᵀ + bias + scaling·(x·Aᵀ)·Bᵀ; see assembly/lora/forward.ts. */
+  loraForward(
+    tokens: number,
+    inFeatures: number,
+    outFeatures: number,
+    x: number,
+    w: number,
+    rsw: number,
+    csw: number,
+    bias: number,
+    y: number,
+    r: number,
+    a: number,
+    b: number,
+    loraBias: number,
+    scaling: number,
+    work: number,
+  ): void;
+  /** merged <- W + scaling·B·A; returns the index of the first non-finite entry, or -1. */
+  loraMerge(
+    rows: number,
+    columns: number,
+    w: number,
+    rsw: number,
+    csw: number,
+    r: number,
+    a: number,
+    b: number,
+    scaling: number,
+    fanInFanOut: number,
+    merged: number,
+  ): number;
+}
+
+export interface KernelExports {
+  /** Bytes of packing memory that setPackMemory wants. */
+  packBytes(): number;
+  setPackMemory(pointer: number): void;
+  /** 1 where level 3 uses fused multiply-add. */
+  isRelaxed(): number;
+  /** Bytes of guard words around a block: 0 but in the debug build. */
+  guardBytes(): number;
+  /** Runs the hot functions on `work` (warmUpBytes() of it), so that the engine compiles them. */
+  warmUp(work: number): void;
+  warmUpBytes(): number;
+}

@@ -1,0 +1,29 @@
+// The entry `lowrank`: kernel embedded, loaded by init().
+
+import type { Variant } from "./load.js";
+import { makeInit } from "./load.js";
+
+export * from "./api.js";
+
+/**
+ * Loads the kernel: picks the build with fused multiply-add where the engine has it, shared memory where the platform
+ * allows it. Idempotent: concurrent and later calls share one promise; a failed call can be retried.
+ *
+ * @returns what capabilities() returns
+ * @throws Error (code "unsupported", "blocked_by_csp") that says what the platform lacks; Error (code
+ *   "already_initialized") if other options were given before; TypeError or RangeError for wrong options
+ * @example
+ * ```ts
+ * import { init } from "lowrank";
+ * const { build, sharedMemory } = await init();
+ * console.log(build, sharedMemory);
+ * ```
+ */
+export const init = /* @__PURE__ */ makeInit((variant) => embedded[variant]().then((module) => module.bytes()));
+
+const embedded: Record<Variant, () => Promise<{ bytes(): Uint8Array<ArrayBuffer> }>> = {
+  simd: () => import("./generated/kernel.simd.js"),
+  relaxed: () => import("./generated/kernel.relaxed.js"),
+  "simd-shared": () => import("./generated/kernel.simd-shared.js"),
+  "relaxed-shared": () => import("./generated/kernel.relaxed-shared.js"),
+};

@@ -1,0 +1,301 @@
+// What may stand where a tensor is expected: plain arrays, typed arrays, and the tensors of other libraries as they
+// are, recognised by their form. Lengths are read through the intrinsic getters, never from a property that a subclass
+// could redefine.
+
+import { describe, expected, MAX_SIZE, shapeText, sizeOf } from "./check.js";
+import type { Runtime } from "./load.js";
+import { type DType, type Nested, Tensor } from "./tensor.js";
+
+/** Anything that a function of this library takes as a tensor. */
+export type TensorLike =
+  | Tensor
+  | readonly Nested[]
+  | Float32Array
+  | Float64Array
+  | StridedArray
+  | OnnxTensor
+  | TfjsTensor
+  | MlMatrix;
+
+/** numpy-ts arrays, and any typed array with a shape; strides and offset in elements. */
+export interface StridedArray {
+  readonly data: Float32Array | Float64Array;
+  readonly shape: readonly number[];
+  readonly strides?: readonly number[];
+  readonly offset?: number;
+}
+
+/** Tensors of ONNX Runtime and transformers.js on the CPU: float32, float64, float16. */
+export interface OnnxTensor {
+  readonly data: unknown;
+  readonly dims: readonly number[];
+  readonly type?: string;
+  readonly location?: string;
+}
+
+/** Tensors of TensorFlow.js. */
+export interface TfjsTensor {
+  dataSync(): unknown;
+  readonly shape: readonly number[];
+}
+
+/** Matrices of ml-matrix. */
+export interface MlMatrix {
+  readonly rows: number;
+  readonly columns: number;
+  to2DArray(): number[][];
+}
+
+/** Numbers found in a TensorLike. No dtype: plain numbers, which take the dtype of what stands beside them. */
+export interface Source {
+  readonly tensor?: Tensor;
+  readonly dtype: DType | undefined;
+  readonly shape: readonly number[];
+  /** Row-major values, or with `strides` in any order from `offset` on. */
+  readonly values: Float32Array | Float64Array | readonly number[];
+  readonly strides?: readonly number[];
+  readonly offset?: number;
+}
+
+const NONE: readonly number[] = [];
+const TypedArray = Object.getPrototypeOf(Float32Array.prototype) as object;
+const tagOf = (Object.getOwnPropertyDescriptor(TypedArray, Symbol.toStringTag) as PropertyDescriptor).get as () =>
+  | string
+  | undefined;
+const lengthOf = (Object.getOwnPropertyDescriptor(TypedArray, "length") as PropertyDescriptor).get as () => number;
+
+/** Recognises a TensorLike; TypeError names what it is instead. */
+export function decode(value: unknown, argument: string): Source {
+  if (value instanceof Tensor) return { tensor: value, dtype: value.dtype, shape: value.shape, values: NONE };
+  if (typeof value === "number") return { dtype: undefined, shape: [], values: [value] };
+  if (Array.isArray(value)) return decodeNested(value, argument);
+  if (ArrayBuffer.isView(value)) {
+    const values = floats(value, argument);
+    return { dtype: dtypeOf(values), shape: [lengthOf.call(values)], values };
+  }
+  if (typeof value === "object" && value !== null) {
+    if ("to2DArray" in value && typeof value.to2DArray === "function") {
+      const { rows, columns } = value as MlMatrix;
+      const nested = decodeNested((value as MlMatrix).to2DArray(), argument);
+      return { ...nested, shape: checked([rows, columns], nested.values.length, argument) };
+    }
+    if ("dataSync" in value && typeof value.dataSync === "function" && "shape" in value) {
+      return decodeFlat((value as TfjsTensor).dataSync(), (value as TfjsTensor).shape, argument);
+    }
+    if ("dims" in value) return decodeOnnx(value as OnnxTensor, argument);
+    if ("data" in value && "shape" in value) return decodeStrided(value as StridedArray, argument);
+  }
+  throw new TypeError(expected(argument, "a Tensor, Float32Array, Float64Array, array or matrix", describe(value)));
+}
+
+function dtypeOf(values: Float32Array | Float64Array): DType {
+  return tagOf.call(values) === "Float32Array" ? "f32" : "f64";
+}
+
+/** A Float32Array or Float64Array that is not detached. */
+function floats(value: unknown, argument: string): Float32Array | Float64Array {
+  const tag = ArrayBuffer.isView(value) ? tagOf.call(value) : undefined;
+  if (tag !== "Float32Array" && tag !== "Float64Array") {
+    throw new TypeError(expected(argument, "Float32Array or Float64Array", tag ?? describe(value)));
+  }
+  const values = value as Float32Array | Float64Array;
+  if (lengthOf.call(values) === 0 && isDetached(values.buffer)) {
+    throw new TypeError(expected(argument, `a ${tag}`, "one whose buffer is detached"));
+  }
+  return values;
+}
+
+function isDetached(buffer: ArrayBufferLike): boolean {
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** Axis lengths that `count` values fill exactly. */
+function checked(shape: unknown, count: number, argument: string): number[] {
+  const lengths = axisLengths(shape, argument);
+  if (sizeOf(lengths) !== count) {
+    throw new RangeError(expected(argument, `${sizeOf(lengths)} values for shape ${shapeText(lengths)}`, `${count}`));
+  }
+  return lengths;
+}
+
+function axisLengths(shape: unknown, argument: string): number[] {
+  if (!Array.isArray(shape)) {
+    throw new TypeError(expected(`${argument}.shape`, "an array of axis lengths", describe(shape)));
+  }
+  const lengths = Array.from(shape as unknown[], Number);
+  if (!lengths.every((length) => Number.isInteger(length) && length >= 0) || sizeOf(lengths) > MAX_SIZE) {
+    throw new RangeError(
+      expected(`${argument}.shape`, `axis lengths of at most ${MAX_SIZE} elements`, shapeText(lengths)),
+    );
+  }
+  return lengths;
+}
+
+function decodeNested(value: readonly unknown[], argument: string): Source {
+  const shape: number[] = [];
+  for (let level: unknown = value; Array.isArray(level); level = level[0]) shape.push(level.length);
+  if (sizeOf(shape) > MAX_SIZE)
+    throw new RangeError(expected(argument, `at most ${MAX_SIZE} elements`, shapeText(shape)));
+  const values = new Array<number>(sizeOf(shape));
+  const path: number[] = [];
+  let count = 0;
+  const walk = (level: unknown, axis: number): void => {
+    if (axis === shape.length) {
+      if (typeof level !== "number") {
+        const ragged = Array.isArray(level);
+        const where = path.length === 0 ? argument : `${argument}[${path.join("][")}]`;
+        throw new (ragged ? RangeError : TypeError)(expected(where, "a number", describe(level)));
+      }
+      values[count++] = level;
+      return;
+    }
+    if (!Array.isArray(level) || level.length !== shape[axis]) {
+      const where = `${argument}[${path.join("][")}]`;
+      const got = Array.isArray(level) ? `length ${level.length}` : describe(level);
+      throw new RangeError(expected(where, `an array of length ${shape[axis]}, as its neighbours`, got));
+    }
+    for (let i = 0; i < level.length; i++) {
+      path.push(i);
+      walk(level[i], axis + 1);
+      path.pop();
+    }
+  };
+  walk(value, 0);
+  return { dtype: undefined, shape, values };
+}
+
+function decodeFlat(data: unknown, shape: unknown, argument: string): Source {
+  const values = floats(data, argument);
+  return { dtype: dtypeOf(values), shape: checked(shape, lengthOf.call(values), argument), values };
+}
+
+function decodeOnnx(value: OnnxTensor, argument: string): Source {
+  const { location, type } = value;
+  if (location !== undefined && location !== "cpu" && location !== "cpu-pinned" && location !== "none") {
+    throw new TypeError(expected(argument, "a tensor on the CPU", `location "${location}"`));
+  }
+  if (type === "float16") {
+    const halves = value.data;
+    const tag = ArrayBuffer.isView(halves) ? tagOf.call(halves) : undefined;
+    if (tag !== "Uint16Array" && tag !== "Float16Array") {
+      throw new TypeError(expected(argument, "float16 data in a Uint16Array or Float16Array", tag ?? describe(halves)));
+    }
+    const typed = halves as Uint16Array;
+    const count = lengthOf.call(typed);
+    const values =
+      tag === "Float16Array" ? Float32Array.from(typed) : Float32Array.from(typed, (bits) => halfToNumber(bits));
+    return { dtype: "f32", shape: checked(value.dims, count, argument), values };
+  }
+  if (type !== undefined && type !== "float32" && type !== "float64") {
+    throw new TypeError(expected(argument, "a tensor of float32, float64 or float16", `type "${type}"`));
+  }
+  return decodeFlat(value.data, value.dims, argument);
+}
+
+/** IEEE half precision: 1 sign, 5 exponent, 10 fraction bits. */
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+function decodeStrided(value: StridedArray, argument: string): Source {
+  const values = floats(value.data, argument);
+  const { strides, offset = 0 } = value;
+  const count = lengthOf.call(values);
+  if (strides === undefined && offset === 0) {
+    return { dtype: dtypeOf(values), shape: checked(value.shape, count, argument), values };
+  }
+  const shape = axisLengths(value.shape, argument);
+  const steps = strides === undefined ? undefined : Array.from(strides, Number);
+  if (steps !== undefined && (steps.length !== shape.length || !steps.every(Number.isInteger))) {
+    throw new RangeError(expected(`${argument}.strides`, `${shape.length} integers`, shapeText(steps)));
+  }
+  if (!Number.isInteger(offset) || offset < 0) {
+    throw new RangeError(expected(`${argument}.offset`, "an integer >= 0", String(offset)));
+  }
+  const used = steps ?? rowMajor(shape);
+  let first = offset;
+  let last = offset;
+  for (let axis = 0; axis < shape.length; axis++) {
+    const reach = ((shape[axis] as number) - 1) * (used[axis] as number);
+    if (reach < 0) first += reach;
+    else last += reach;
+  }
+  if (sizeOf(shape) > 0 && (first < 0 || last >= count)) {
+    const what = `strides and offset inside ${count} values`;
+    throw new RangeError(expected(argument, what, `elements ${first} to ${last}`));
+  }
+  return { dtype: dtypeOf(values), shape, values, strides: used, offset };
+}
+
+function rowMajor(shape: readonly number[]): number[] {
+  const strides = new Array<number>(shape.length);
+  for (let axis = shape.length - 1, step = 1; axis >= 0; axis--) {
+    strides[axis] = step;
+    step *= shape[axis] as number;
+  }
+  return strides;
+}
+
+/** A new contiguous tensor with the numbers of a source. */
+export function copyIn<D extends DType>(runtime: Runtime, source: Source, dtype: D): Tensor<D> {
+  // a tensor is copied by the kernel; only a change of dtype goes through the two views
+  const packed = source.tensor?.copy();
+  if (packed?.dtype === dtype) return packed as Tensor<D>;
+  const out = Tensor.allocate(runtime, source.shape, dtype);
+  if (packed !== undefined) {
+    out.data.set(packed.data);
+    packed.dispose();
+  } else if (source.strides === undefined) {
+    out.data.set(source.values as ArrayLike<number>);
+  } else {
+    gather(out.data, source);
+  }
+  return out;
+}
+
+/** Row-major order from any strides. */
+function gather(to: Float32Array | Float64Array, source: Source): void {
+  const { values, shape, strides = NONE, offset = 0 } = source;
+  const index = new Array<number>(shape.length).fill(0);
+  let at = offset;
+  for (let i = 0; i < to.length; i++) {
+    to[i] = values[at] as number;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      at += strides[axis] as number;
+      index[axis] = (index[axis] as number) + 1;
+      if (index[axis] !== shape[axis]) break;
+      at -= (strides[axis] as number) * (shape[axis] as number);
+      index[axis] = 0;
+    }
+  }
+}
+
+/** The dtype that several arguments share: that of the typed ones, "f64" if all are plain numbers. */
+export function commonDtype(
+  arguments_: readonly (readonly [name: string, source: { dtype: DType | undefined }])[],
+): DType {
+  let found: readonly [name: string, dtype: DType] | undefined;
+  for (const [name, { dtype }] of arguments_) {
+    if (dtype === undefined) continue;
+    if (found !== undefined && found[1] !== dtype) {
+      throw new TypeError(expected(name, `${found[1]} as "${found[0]}"`, dtype));
+    }
+    found ??= [name, dtype];
+  }
+  return found?.[1] ?? "f64";
+}
+
+/** A tensor to compute with: the caller's own where it is one, else a copy that the enclosing run() frees. */
+export function place(runtime: Runtime, source: Source, dtype: DType): Tensor {
+  return source.tensor ?? copyIn(runtime, source, dtype);
+}

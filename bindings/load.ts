@@ -1,0 +1,347 @@
+// Finding, instantiating and owning the kernel. The only file that touches the loader.
+// One kernel a realm: module, instance, memory, allocator and scratch live in `current`.
+
+import { instantiate, instantiateSync } from "@assemblyscript/loader";
+import { ALIGNMENT, Allocator } from "./allocator.js";
+import { checkInteger, checkOneOf, checkOptions, describe, expected } from "./check.js";
+import { failure } from "./errors.js";
+import type { KernelExports, Routines } from "./exports.js";
+import { VERSION } from "./generated/version.js";
+import { Scratch } from "./scratch.js";
+
+/** A variant of the kernel: `relaxed` has fused multiply-add, `-shared` imports shared memory. */
+export type Variant = "simd" | "relaxed" | "simd-shared" | "relaxed-shared";
+
+type WasmModule = typeof globalThis extends { WebAssembly: { Module: new (...a: never[]) => infer M } } ? M : never;
+type FetchResponse = typeof globalThis extends { Response: new (...a: never[]) => infer R } ? R : never;
+
+/** Where a kernel comes from: its bytes, the compiled module, a fetch response, or a promise of one of these. */
+export type Source = KernelSource | Promise<KernelSource>;
+type KernelSource = ArrayBuffer | ArrayBufferView | WasmModule | FetchResponse;
+
+/** One kernel for everything, or one for each variant that the page may load. */
+export type KernelOption = Source | KernelVariants;
+
+export interface KernelVariants {
+  simd: Source;
+  relaxed?: Source;
+  simdShared?: Source;
+  relaxedShared?: Source;
+}
+
+export interface InitOptions {
+  /** `relaxed` is the build with fused multiply-add; "auto" takes it where the engine has it. Default "auto". */
+  build?: "auto" | "simd" | "relaxed";
+  /** Team size, the caller included. This version computes on one thread; capabilities().reasons says so. Default 1. */
+  threads?: number | "auto";
+  /** Kernel memory in MiB. The maximum is halved where the platform refuses it. */
+  memory?: { initialMiB?: number; maximumMiB?: number; shared?: "auto" | boolean };
+  /** The kernel, for `lowrank/slim`, which embeds none. */
+  kernel?: KernelOption;
+}
+
+export interface Capabilities {
+  version: string;
+  build: "simd" | "relaxed";
+  threads: number;
+  sharedMemory: boolean;
+  /** Whether the page is cross-origin isolated; true outside browsers. */
+  isolated: boolean;
+  /** Why it is not more: one sentence for each thing that is missing. */
+  reasons: string[];
+  usedBytes: number;
+  reservedBytes: number;
+  maximumBytes: number;
+}
+
+/** Everything that belongs to one initialised kernel. */
+export interface Runtime {
+  readonly memory: WebAssembly.Memory;
+  readonly shared: boolean;
+  readonly allocator: Allocator;
+  readonly scratch: Scratch;
+  readonly f32: Routines;
+  readonly f64: Routines;
+  /** Drops the instance after a trap and makes it again on the same memory. */
+  restart(): void;
+}
+
+interface State {
+  runtime: Runtime;
+  build: "simd" | "relaxed";
+  reasons: string[];
+  maximumBytes: number;
+}
+
+let current: State | undefined;
+let pending: Promise<Capabilities> | undefined;
+let settled = "";
+
+/** The running kernel; an Error before init(). */
+export function kernel(): Runtime {
+  if (current === undefined) throw failure("not_initialized", "call await init() first");
+  return current.runtime;
+}
+
+/** Where embedded kernels come from: the default entry imports one when it was chosen. */
+export type Embedded = (variant: Variant) => Promise<Uint8Array<ArrayBuffer>>;
+
+/** Makes the `init` of an entry; without `embedded`, options.kernel is required. */
+export function makeInit(embedded?: Embedded): (options?: InitOptions) => Promise<Capabilities> {
+  return function init(options) {
+    try {
+      checkInit(options, embedded !== undefined);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const wanted = JSON.stringify([options?.build, options?.threads, options?.memory]);
+    if (pending !== undefined) {
+      if (options !== undefined && wanted !== settled) {
+        return Promise.reject(failure("already_initialized", "init() was called before with other options"));
+      }
+      return pending;
+    }
+    settled = wanted;
+    const started: Promise<Capabilities> = start(options ?? {}, embedded).then((state) => {
+      if (pending !== started) throw failure("terminated", "terminate() was called while init() ran");
+      current = state;
+      return capabilities();
+    });
+    pending = started;
+    started.catch(() => {
+      if (pending === started) pending = undefined;
+    });
+    return started;
+  };
+}
+
+function checkInit(options: InitOptions | undefined, hasEmbedded: boolean): void {
+  const given = checkOptions(options, ["build", "threads", "memory", "kernel"]);
+  if (given.build !== undefined) checkOneOf(given.build, "build", ["auto", "simd", "relaxed"]);
+  if (given.threads !== undefined && given.threads !== "auto") checkInteger(given.threads, "threads", 1, 1024);
+  const memory = checkOptions(given.memory, ["initialMiB", "maximumMiB", "shared"], "memory");
+  const maximum = memory.maximumMiB ?? 4096;
+  checkInteger(maximum, "memory.maximumMiB", 4, 4096);
+  if (memory.initialMiB !== undefined) checkInteger(memory.initialMiB, "memory.initialMiB", 4, maximum);
+  if (memory.shared !== undefined && memory.shared !== "auto" && typeof memory.shared !== "boolean") {
+    throw new TypeError(expected("memory.shared", '"auto" or a boolean', describe(memory.shared)));
+  }
+  if (given.kernel === undefined && !hasEmbedded) {
+    throw new TypeError(
+      expected("kernel", "the kernel's bytes, module or response (lowrank/slim embeds none)", "undefined"),
+    );
+  }
+}
+
+/** What init() found: the build that runs, memory in use, and why it is not more. An Error before init(). */
+export function capabilities(): Capabilities {
+  kernel();
+  const { runtime, build, reasons, maximumBytes } = current as State;
+  return {
+    version: VERSION,
+    build,
+    threads: 1,
+    sharedMemory: runtime.shared,
+    isolated: isolated(),
+    reasons: [...reasons],
+    usedBytes: runtime.allocator.usedBytes,
+    reservedBytes: runtime.memory.buffer.byteLength,
+    maximumBytes,
+  };
+}
+
+/** Lets go of the kernel and its memory. Tensors made before throw from then on; init() may follow. */
+export async function terminate(): Promise<void> {
+  current = undefined;
+  pending = undefined;
+}
+
+// (module (memory 1) (func (result v128) (i8x16.splat (i32.const 0)))) and the same with f32x4.relaxed_madd
+const PROBE_SIMD = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
+];
+const PROBE_RELAXED = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65,
+  0, 253, 15, 253, 133, 2, 11,
+];
+
+function validates(probe: readonly number[]): boolean {
+  return WebAssembly.validate(new Uint8Array(probe));
+}
+
+function isolated(): boolean {
+  return (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? true;
+}
+
+async function start(options: InitOptions, embedded: Embedded | undefined): Promise<State> {
+  if (typeof WebAssembly !== "object") throw failure("unsupported", "this platform has no WebAssembly");
+  if (!validates(PROBE_SIMD)) {
+    throw failure(
+      "unsupported",
+      "this engine has no WebAssembly SIMD: Chrome 91, Firefox 89, Safari 16.4 and Node 16.4 have it",
+    );
+  }
+  const reasons: string[] = [];
+  const wish = options.memory?.shared ?? "auto";
+  const canShare = typeof SharedArrayBuffer === "function" && isolated();
+  if (wish === true && !canShare) {
+    throw failure(
+      "unsupported",
+      "shared memory needs a cross-origin isolated page (COOP same-origin, COEP require-corp)",
+    );
+  }
+  if (wish === "auto" && !canShare) reasons.push("shared memory: the page is not cross-origin isolated");
+  const relaxed = chooseRelaxed(options.build ?? "auto", reasons);
+  const shared = wish !== false && canShare;
+
+  const given = options.kernel;
+  let module: WebAssembly.Module;
+  if (given === undefined) {
+    const build = relaxed ? "relaxed" : "simd";
+    module = await compile((embedded as Embedded)(shared ? `${build}-shared` : build));
+  } else {
+    module = await compile(isVariants(given) ? pick(given, relaxed, shared, options) : given);
+  }
+  if (options.threads !== undefined && options.threads !== 1) {
+    reasons.push("threads: this version computes on one thread");
+  }
+  // a kernel that the caller gave may be for the other kind of memory: its import decides
+  for (const kind of shared && wish === "auto" ? [true, false] : [shared]) {
+    const state = await instantiateOn(module, kind, options, reasons);
+    if (state !== undefined) return state;
+  }
+  throw new TypeError(
+    expected("kernel", `a module for ${shared ? "shared" : "plain"} memory`, "one for the other kind"),
+  );
+}
+
+/** Whether to take the build with fused multiply-add; throws where it was asked for and is not there. */
+function chooseRelaxed(build: "auto" | "simd" | "relaxed", reasons: string[]): boolean {
+  if (build === "simd" || validates(PROBE_RELAXED)) return build !== "simd";
+  if (build === "relaxed") {
+    throw failure("unsupported", "this engine has no relaxed SIMD: Chrome 114, Firefox 146 and Node 21 have it");
+  }
+  reasons.push("build: this engine has no relaxed SIMD");
+  return false;
+}
+
+function isVariants(kernel: KernelOption): kernel is KernelVariants {
+  return Object.getPrototypeOf(kernel) === Object.prototype && "simd" in kernel;
+}
+
+/** The best of the kernels that the caller brought; "auto" wishes give way to what is there. */
+function pick(given: KernelVariants, relaxed: boolean, shared: boolean, options: InitOptions): Source {
+  const candidates: (Source | undefined)[] = [];
+  const add = (share: boolean) => {
+    if (relaxed) candidates.push(share ? given.relaxedShared : given.relaxed);
+    if (!relaxed || options.build !== "relaxed") candidates.push(share ? given.simdShared : given.simd);
+  };
+  if (shared) add(true);
+  if (!shared || (options.memory?.shared ?? "auto") === "auto") add(false);
+  const found = candidates.find((source) => source !== undefined);
+  if (found === undefined) {
+    const what = `a kernel for ${relaxed ? "relaxed" : "simd"}${shared ? ", shared memory" : ""}`;
+    throw new TypeError(expected("kernel", what, `only ${Object.keys(given).join(", ")}`));
+  }
+  return found;
+}
+
+async function compile(source: Source): Promise<WebAssembly.Module> {
+  const got = await source;
+  if (got instanceof WebAssembly.Module) return got;
+  let bytes: BufferSource;
+  if (typeof Response === "function" && got instanceof Response) {
+    if (!got.ok) throw failure("unsupported", `the kernel was not found: ${got.status} for ${got.url}`);
+    bytes = await got.arrayBuffer();
+  } else if (ArrayBuffer.isView(got) || got instanceof ArrayBuffer) {
+    bytes = got as BufferSource;
+  } else {
+    throw new TypeError(expected("kernel", "bytes, a WebAssembly.Module or a Response", describe(got)));
+  }
+  try {
+    return await WebAssembly.compile(bytes);
+  } catch (error) {
+    if (/unsafe-eval|content security policy/i.test(String((error as Error).message))) {
+      throw failure(
+        "blocked_by_csp",
+        "the page's Content-Security-Policy blocks WebAssembly: add 'wasm-unsafe-eval' to script-src",
+        error,
+      );
+    }
+    throw failure("unsupported", "the kernel does not compile", error);
+  }
+}
+
+const PAGE = 65536;
+
+/** Memory of the size asked for; the maximum is halved where the platform refuses to reserve it. */
+function makeMemory(options: InitOptions, shared: boolean): { memory: WebAssembly.Memory; maximum: number } {
+  const maximumMiB = options.memory?.maximumMiB ?? 4096;
+  const initialMiB = Math.min(options.memory?.initialMiB ?? 16, maximumMiB);
+  for (let maximum = maximumMiB * 16; ; maximum = Math.floor(maximum / 2)) {
+    try {
+      return { memory: new WebAssembly.Memory({ initial: initialMiB * 16, maximum, shared }), maximum };
+    } catch (error) {
+      if (maximum / 2 < initialMiB * 16) {
+        throw failure("unsupported", `this platform gives no ${initialMiB} MiB of WebAssembly memory`, error);
+      }
+    }
+  }
+}
+
+/** An instance on new memory; undefined where the module imports the other kind of memory. */
+async function instantiateOn(
+  module: WebAssembly.Module,
+  shared: boolean,
+  options: InitOptions,
+  reasons: string[],
+): Promise<State | undefined> {
+  const { memory, maximum } = makeMemory(options, shared);
+  const imports = { env: { memory } };
+  let instance: WebAssembly.Instance;
+  try {
+    // the loader wraps every export; hot calls go to the instance itself
+    instance = (await instantiate(module, imports)).instance;
+  } catch (error) {
+    if (error instanceof WebAssembly.LinkError && /memory/.test(error.message)) return undefined;
+    throw error;
+  }
+  const maximumBytes = maximum * PAGE;
+  const first = instance.exports as unknown as KernelExports;
+  const guard = first.guardBytes();
+  // the pointer 0 stays unused, so that it can mean "none"
+  const allocator = new Allocator(memory, ALIGNMENT, maximumBytes, guard);
+  const pack = allocator.allocate(first.packBytes());
+  const runtime = {
+    memory,
+    shared,
+    allocator,
+    scratch: new Scratch(allocator, guard > 0),
+    f32: undefined as unknown as Routines,
+    f64: undefined as unknown as Routines,
+    restart() {
+      bind(instantiateSync(module, imports).instance);
+    },
+  };
+  function bind(made: WebAssembly.Instance): void {
+    const exports = made.exports as unknown as KernelExports;
+    exports.setPackMemory(pack);
+    runtime.f32 = routines(made.exports, "s");
+    runtime.f64 = routines(made.exports, "d");
+  }
+  bind(instance);
+  const work = allocator.allocate(first.warmUpBytes());
+  first.warmUp(work);
+  allocator.free(work);
+  return { runtime, build: first.isRelaxed() ? "relaxed" : "simd", reasons, maximumBytes };
+}
+
+/** The exports of one dtype under their common names: `sgemm` as `gemm`. */
+function routines(exports: WebAssembly.Exports, prefix: "s" | "d"): Routines {
+  const other = prefix === "s" ? "d" : "s";
+  const found: Record<string, unknown> = {};
+  for (const name of Object.keys(exports)) {
+    if (name.startsWith(prefix) && other + name.slice(1) in exports) found[name.slice(1)] = exports[name];
+  }
+  return found as unknown as Routines;
+}

@@ -1,0 +1,141 @@
+// Singular value decomposition.
+
+import { checkOneOf, checkOptions, expected, shapeText, sizeOf } from "../check.js";
+import { ConvergenceError, NonFiniteError } from "../errors.js";
+import { commonDtype, decode, place, type TensorLike } from "../interop.js";
+import type { Runtime } from "../load.js";
+import { run } from "../scope.js";
+import { bytesOf, type DType, matrices, Tensor } from "../tensor.js";
+
+const VECTORS = ["none", "thin", "full"] as const;
+type Vectors = (typeof VECTORS)[number];
+
+export interface SvdOptions {
+  /** "thin": k = min(m, n) vectors a side; "full": square factors; "none": values only. Default "thin". */
+  vectors?: Vectors;
+  /** "qr": bidiagonal QR iteration. "auto" chooses. */
+  driver?: "auto" | "qr";
+}
+
+export interface Svd<D extends DType = DType> {
+  /** (…, m, k), or (…, m, m) with `vectors: "full"`: left singular vectors in columns. */
+  u: Tensor<D>;
+  /** (…, k): singular values, non-increasing, >= 0. */
+  s: Tensor<D>;
+  /** (…, k, n), or (…, n, n): right singular vectors in rows. */
+  vt: Tensor<D>;
+}
+
+/**
+ * Singular value decomposition A = U·diag(S)·Vᵀ by reduction to bidiagonal form and QR iteration (LAPACK's xGESVD).
+ * Signs of the vectors are not normalised. A value beyond the format's range is Infinity, the vectors still right.
+ *
+ * @param a (…, m, n); leading axes are a batch; any of m, n and the batch may be 0
+ * @returns u (…, m, k), s (…, k), vt (…, k, n) with k = min(m, n), in the dtype of `a`; the caller owns them.
+ *   `vectors: "none"` returns s alone.
+ * @throws NonFiniteError if an entry is NaN or Infinity; ConvergenceError if the iteration reaches LAPACK's limit
+ * @example
+ * ```ts
+ * import { init, svd } from "lowrank";
+ * await init();
+ * const { u, s, vt } = svd([[3, 0], [4, 5]]);
+ * console.log(s.toArray()); // [ 6.708…, 2.236… ]
+ * ```
+ */
+export function svd<D extends DType>(a: Tensor<D>, options: SvdOptions & { vectors: "none" }): { s: Tensor<D> };
+export function svd(a: TensorLike, options: SvdOptions & { vectors: "none" }): { s: Tensor };
+export function svd<D extends DType>(a: Tensor<D>, options?: SvdOptions & { vectors?: "thin" | "full" }): Svd<D>;
+export function svd(a: TensorLike, options?: SvdOptions & { vectors?: "thin" | "full" }): Svd;
+export function svd(a: TensorLike, options?: SvdOptions): Svd | { s: Tensor } {
+  return run((runtime) => {
+    const given = checkOptions(options, ["vectors", "driver"]);
+    const vectors = given.vectors === undefined ? "thin" : checkOneOf(given.vectors, "vectors", VECTORS);
+    if (given.driver !== undefined) checkOneOf(given.driver, "driver", ["auto", "qr"]);
+    return decompose(runtime, placeMatrix(runtime, a, "a"), vectors);
+  });
+}
+
+/**
+ * Singular values alone.
+ *
+ * @param a (…, m, n)
+ * @returns (…, min(m, n)), non-increasing, >= 0; the caller owns it
+ * @throws as svd()
+ * @example
+ * ```ts
+ * import { init, svdvals } from "lowrank";
+ * await init();
+ * console.log(svdvals([[2, 0, 0], [0, 5, 0]]).toArray()); // [ 5, 2 ]
+ * ```
+ */
+export function svdvals<D extends DType>(a: Tensor<D>): Tensor<D>;
+export function svdvals(a: TensorLike): Tensor;
+export function svdvals(a: TensorLike): Tensor {
+  return run((runtime) => decompose(runtime, placeMatrix(runtime, a, "a"), "none").s);
+}
+
+/** An argument of a decomposition in kernel memory: at least two axes, finite entries. */
+function placeMatrix(runtime: Runtime, value: TensorLike, argument: string): Tensor {
+  const source = decode(value, argument);
+  if (source.shape.length < 2) {
+    throw new RangeError(expected(argument, "shape (…, m, n)", shapeText(source.shape)));
+  }
+  const placed = place(runtime, source, commonDtype([[argument, source]]));
+  checkAllFinite(runtime, placed, argument);
+  return placed;
+}
+
+/** NonFiniteError with the position of the first NaN or Infinity. */
+function checkAllFinite(runtime: Runtime, a: Tensor, argument: string): void {
+  const { firstNonFinite } = runtime[a.dtype];
+  let index = 0;
+  for (const { pointer, rows, columns, rowStride, columnStride } of matrices(a)) {
+    const at = firstNonFinite(rows, columns, pointer, rowStride, columnStride);
+    if (at >= 0) {
+      const element =
+        pointer + (Math.floor(at / columns) * rowStride + (at % columns) * columnStride) * bytesOf(a.dtype);
+      const Typed = a.dtype === "f32" ? Float32Array : Float64Array;
+      const value = new Typed(runtime.memory.buffer, element, 1)[0] as number;
+      throw new NonFiniteError(argument, unravel(index * rows * columns + at, a.shape), value);
+    }
+    index++;
+  }
+}
+
+/** Position along each axis of a row-major index. */
+function unravel(index: number, shape: readonly number[]): number[] {
+  const position = new Array<number>(shape.length);
+  let rest = index;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const length = shape[axis] as number;
+    position[axis] = rest % length;
+    rest = Math.floor(rest / length);
+  }
+  return position;
+}
+
+function decompose(runtime: Runtime, a: Tensor, vectors: Vectors): Svd | { s: Tensor } {
+  const routines = runtime[a.dtype];
+  const batch = a.shape.slice(0, -2);
+  const [m, n] = a.shape.slice(-2) as [number, number];
+  const p = Math.min(m, n);
+  const job = VECTORS.indexOf(vectors);
+  const s = Tensor.allocate(runtime, [...batch, p], a.dtype);
+  const k = vectors === "full" ? m : p;
+  const l = vectors === "full" ? n : p;
+  const u = job === 0 ? undefined : Tensor.allocate(runtime, [...batch, m, k], a.dtype);
+  const vt = job === 0 ? undefined : Tensor.allocate(runtime, [...batch, l, n], a.dtype);
+  if (sizeOf(batch) > 0) {
+    const bytes = bytesOf(a.dtype);
+    const work = runtime.scratch.push(routines.gesvdScratch(m, n, job));
+    let [pu, ps, pvt] = [u?.pointer ?? 0, s.pointer, vt?.pointer ?? 0];
+    for (const { pointer, rowStride, columnStride } of matrices(a)) {
+      const failed = routines.gesvd(m, n, job, pointer, rowStride, columnStride, pu, ps, pvt, work);
+      if (failed > 0) throw new ConvergenceError("svd", failed);
+      pu += m * k * bytes;
+      ps += p * bytes;
+      pvt += l * n * bytes;
+    }
+  }
+  return u === undefined || vt === undefined ? { s } : { u, s, vt };
+}

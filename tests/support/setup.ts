@@ -1,0 +1,14 @@
+// Loads the kernel of the project that runs: every test file starts with an initialised library.
+import { readFile } from "node:fs/promises";
+import { beforeAll } from "vitest";
+import { init } from "../../bindings/index.js";
+import { init as initSlim } from "../../bindings/slim.js";
+import { BUILD } from "./build.js";
+
+beforeAll(async () => {
+  if (BUILD === "debug") {
+    await initSlim({ kernel: readFile("build/kernel.debug.wasm"), memory: { shared: false } });
+  } else {
+    await init({ build: BUILD });
+  }
+});

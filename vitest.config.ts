@@ -1,0 +1,21 @@
+// One suite, run over every build: strict and relaxed on shared memory, debug (assertions, guard words) on plain memory.
+import { defineConfig } from "vitest/config";
+
+const hasRelaxed = Number(process.versions.node.split(".")[0]) >= 21;
+
+function project(name: "simd" | "relaxed" | "debug") {
+  return {
+    test: {
+      name,
+      include: ["tests/**/*.test.ts"],
+      exclude: ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**"],
+      setupFiles: ["tests/support/setup.ts"],
+      env: { LOWRANK_BUILD: name },
+      testTimeout: 60_000,
+      pool: "forks" as const,
+      execArgv: ["--expose-gc", ...(name === "relaxed" && !hasRelaxed ? ["--experimental-wasm-relaxed-simd"] : [])],
+    },
+  };
+}
+
+export default defineConfig({ test: { projects: [project("simd"), project("relaxed"), project("debug")] } });
