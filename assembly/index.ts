@@ -4,7 +4,7 @@
 import { PACK_BYTES, setPackMemory } from "./blas/blocking";
 import { gemm, gemmBatch, tileRow } from "./blas/gemm";
 import { axpy, dot, nrm2, rot, scal } from "./blas/level1";
-import { gemv, gemvColumns4, gemvRows4, ger } from "./blas/level2";
+import { gemv, gemvColumns8, gemvRows8, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { gesvd, gesvdScratch } from "./svd/gesvd";
@@ -212,18 +212,18 @@ export function dtileRow(m: i32, n: i32, k: i32, alpha: f64, a: usize, beta: f64
   tileRow<f64>(m, n, k, alpha, a, beta, c, ldc);
 }
 
-export function sgemvRows4(n: i32, alpha: f32, a: usize, lda: usize, x: usize, beta: f32, y: usize, incy: usize): void {
-  gemvRows4<f32>(n, alpha, a, lda, x, beta, y, incy);
+export function sgemvRows8(n: i32, alpha: f32, a: usize, lda: usize, x: usize, beta: f32, y: usize, incy: usize): void {
+  gemvRows8<f32>(n, alpha, a, lda, x, beta, y, incy);
 }
 
-export function dgemvRows4(n: i32, alpha: f64, a: usize, lda: usize, x: usize, beta: f64, y: usize, incy: usize): void {
-  gemvRows4<f64>(n, alpha, a, lda, x, beta, y, incy);
+export function dgemvRows8(n: i32, alpha: f64, a: usize, lda: usize, x: usize, beta: f64, y: usize, incy: usize): void {
+  gemvRows8<f64>(n, alpha, a, lda, x, beta, y, incy);
 }
 
-export function sgemvColumns4(n: i32, a: usize, lda: usize, x0: f32, x1: f32, x2: f32, x3: f32, y: usize): void {
-  gemvColumns4<f32>(n, a, lda, x0, x1, x2, x3, y);
+export function sgemvColumns8(n: i32, alpha: f32, a: usize, lda: usize, x: usize, incx: usize, y: usize): void {
+  gemvColumns8<f32>(n, alpha, a, lda, x, incx, y);
 }
 
-export function dgemvColumns4(n: i32, a: usize, lda: usize, x0: f64, x1: f64, x2: f64, x3: f64, y: usize): void {
-  gemvColumns4<f64>(n, a, lda, x0, x1, x2, x3, y);
+export function dgemvColumns8(n: i32, alpha: f64, a: usize, lda: usize, x: usize, incx: usize, y: usize): void {
+  gemvColumns8<f64>(n, alpha, a, lda, x, incx, y);
 }

@@ -250,11 +250,11 @@ async function compile(source: Source): Promise<WebAssembly.Module> {
   const got = await source;
   if (got instanceof WebAssembly.Module) return got;
   let bytes: BufferSource;
-  if (typeof Response === "function" && got instanceof Response) {
+  if (ArrayBuffer.isView(got) || got instanceof ArrayBuffer) {
+    bytes = got as BufferSource;
+  } else if (isResponse(got)) {
     if (!got.ok) throw failure("unsupported", `the kernel was not found: ${got.status} for ${got.url}`);
     bytes = await got.arrayBuffer();
-  } else if (ArrayBuffer.isView(got) || got instanceof ArrayBuffer) {
-    bytes = got as BufferSource;
   } else {
     throw new TypeError(expected("kernel", "bytes, a WebAssembly.Module or a Response", describe(got)));
   }
@@ -270,6 +270,11 @@ async function compile(source: Source): Promise<WebAssembly.Module> {
     }
     throw failure("unsupported", "the kernel does not compile", error);
   }
+}
+
+/** Recognised by its form: naming the global would make Node load its whole fetch implementation. */
+function isResponse(value: unknown): value is Response {
+  return typeof (value as { arrayBuffer?: unknown } | null)?.arrayBuffer === "function";
 }
 
 const PAGE = 65536;
@@ -289,6 +294,17 @@ function makeMemory(options: InitOptions, shared: boolean): { memory: WebAssembl
   }
 }
 
+/** The loader wraps every export; hot calls go to the instance itself, which is all that is kept. */
+async function makeInstance(module: WebAssembly.Module, imports: WebAssembly.Imports): Promise<WebAssembly.Instance> {
+  try {
+    return instantiateSync(module, imports).instance;
+  } catch (error) {
+    // older Chromes refuse to instantiate a module of this size synchronously on a page's main thread
+    if (!(error instanceof RangeError)) throw error;
+    return (await instantiate(module, imports)).instance;
+  }
+}
+
 /** An instance on new memory; undefined where the module imports the other kind of memory. */
 async function instantiateOn(
   module: WebAssembly.Module,
@@ -300,8 +316,7 @@ async function instantiateOn(
   const imports = { env: { memory } };
   let instance: WebAssembly.Instance;
   try {
-    // the loader wraps every export; hot calls go to the instance itself
-    instance = (await instantiate(module, imports)).instance;
+    instance = await makeInstance(module, imports);
   } catch (error) {
     if (error instanceof WebAssembly.LinkError && /memory/.test(error.message)) return undefined;
     throw error;

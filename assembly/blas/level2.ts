@@ -5,46 +5,47 @@
 import { at, lanes, muladd, sum } from "../simd";
 import { axpy, dot } from "./level1";
 
-/** Four rows of A against x: y[0..3] <- alpha·(A·x) + beta·y, y incy apart; n columns, x contiguous. */
-export function gemvRows4<T>(n: i32, alpha: T, a: usize, lda: usize, x: usize, beta: T, y: usize, incy: usize): void {
+/**
+ * Eight rows of A against x: y[0…7] <- alpha·(A·x) + beta·y, y incy bytes apart; n columns, rows lda bytes apart, x
+ * contiguous. Eight, because x falls out of the first-level cache between two passes: it is read once for every eight rows.
+ */
+export function gemvRows8<T>(n: i32, alpha: T, a: usize, lda: usize, x: usize, beta: T, y: usize, incy: usize): void {
   const zero = v128.splat<T>(<T>0);
-  let s0 = zero, s1 = zero, s2 = zero, s3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero;
-  let a0 = a, a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda;
+  let s0 = zero, s1 = zero, s2 = zero, s3 = zero, s4 = zero, s5 = zero, s6 = zero, s7 = zero;
+  const lda2: usize = 2 * lda, lda3: usize = 3 * lda;
+  let b = a + 4 * lda;
   let j = 0;
-  for (; j + 2 * lanes<T>() <= n; j += 2 * lanes<T>()) {
-    const x0 = v128.load(x), x1 = v128.load(x, 16);
-    s0 = muladd<T>(v128.load(a0), x0, s0);
-    s1 = muladd<T>(v128.load(a1), x0, s1);
-    s2 = muladd<T>(v128.load(a2), x0, s2);
-    s3 = muladd<T>(v128.load(a3), x0, s3);
-    t0 = muladd<T>(v128.load(a0, 16), x1, t0);
-    t1 = muladd<T>(v128.load(a1, 16), x1, t1);
-    t2 = muladd<T>(v128.load(a2, 16), x1, t2);
-    t3 = muladd<T>(v128.load(a3, 16), x1, t3);
-    a0 += 32;
-    a1 += 32;
-    a2 += 32;
-    a3 += 32;
-    x += 32;
+  for (; j + lanes<T>() <= n; j += lanes<T>()) {
+    const v = v128.load(x);
+    s0 = muladd<T>(v128.load(a), v, s0);
+    s1 = muladd<T>(v128.load(a + lda), v, s1);
+    s2 = muladd<T>(v128.load(a + lda2), v, s2);
+    s3 = muladd<T>(v128.load(a + lda3), v, s3);
+    s4 = muladd<T>(v128.load(b), v, s4);
+    s5 = muladd<T>(v128.load(b + lda), v, s5);
+    s6 = muladd<T>(v128.load(b + lda2), v, s6);
+    s7 = muladd<T>(v128.load(b + lda3), v, s7);
+    a += 16;
+    b += 16;
+    x += 16;
   }
-  let r0 = sum<T>(v128.add<T>(s0, t0)), r1 = sum<T>(v128.add<T>(s1, t1));
-  let r2 = sum<T>(v128.add<T>(s2, t2)), r3 = sum<T>(v128.add<T>(s3, t3));
-  for (; j < n; j++) {
-    const xj = load<T>(x);
-    r0 = <T>(r0 + load<T>(a0) * xj);
-    r1 = <T>(r1 + load<T>(a1) * xj);
-    r2 = <T>(r2 + load<T>(a2) * xj);
-    r3 = <T>(r3 + load<T>(a3) * xj);
-    a0 += sizeof<T>();
-    a1 += sizeof<T>();
-    a2 += sizeof<T>();
-    a3 += sizeof<T>();
-    x += sizeof<T>();
-  }
-  update<T>(y, alpha, r0, beta);
-  update<T>(y + incy, alpha, r1, beta);
-  update<T>(y + 2 * incy, alpha, r2, beta);
-  update<T>(y + 3 * incy, alpha, r3, beta);
+  const rest = n - j;
+  update<T>(y, alpha, sumWithRest<T>(s0, rest, a, x), beta);
+  update<T>(y + incy, alpha, sumWithRest<T>(s1, rest, a + lda, x), beta);
+  update<T>(y + 2 * incy, alpha, sumWithRest<T>(s2, rest, a + lda2, x), beta);
+  update<T>(y + 3 * incy, alpha, sumWithRest<T>(s3, rest, a + lda3, x), beta);
+  y += 4 * incy;
+  update<T>(y, alpha, sumWithRest<T>(s4, rest, b, x), beta);
+  update<T>(y + incy, alpha, sumWithRest<T>(s5, rest, b + lda, x), beta);
+  update<T>(y + 2 * incy, alpha, sumWithRest<T>(s6, rest, b + lda2, x), beta);
+  update<T>(y + 3 * incy, alpha, sumWithRest<T>(s7, rest, b + lda3, x), beta);
+}
+
+/** The lanes of v and the last few products a[j]·x[j]. */
+function sumWithRest<T>(v: v128, rest: i32, a: usize, x: usize): T {
+  let r = sum<T>(v);
+  for (let j = 0; j < rest; j++) r = <T>(r + load<T>(at<T>(a, j)) * load<T>(at<T>(x, j)));
+  return r;
 }
 
 /** y <- alpha·r + beta·y for one element; beta = 0 does not read y. */
@@ -57,10 +58,10 @@ export function gemvRows4<T>(n: i32, alpha: T, a: usize, lda: usize, x: usize, b
 function gemvN<T>(m: i32, n: i32, alpha: T, a: usize, lda: i32, x: usize, beta: T, y: usize, incy: i32): void {
   const row = at<T>(0, lda), dy = at<T>(0, incy);
   let i = 0;
-  for (; i + 4 <= m; i += 4) {
-    gemvRows4<T>(n, alpha, a, row, x, beta, y, dy);
-    a += 4 * row;
-    y += 4 * dy;
+  for (; i + 8 <= m; i += 8) {
+    gemvRows8<T>(n, alpha, a, row, x, beta, y, dy);
+    a += 8 * row;
+    y += 8 * dy;
   }
   for (; i < m; i++) {
     update<T>(y, alpha, dot<T>(n, a, 1, x, 1), beta);
@@ -69,39 +70,48 @@ function gemvN<T>(m: i32, n: i32, alpha: T, a: usize, lda: i32, x: usize, beta: 
   }
 }
 
-/** y <- y + x0·A[0] + x1·A[1] + x2·A[2] + x3·A[3] over n columns, y contiguous. */
-export function gemvColumns4<T>(n: i32, a: usize, lda: usize, x0: T, x1: T, x2: T, x3: T, y: usize): void {
+/**
+ * y <- y + Σ x_i·A[i] over eight rows of n columns, lda bytes apart, y contiguous; x: eight elements incx bytes apart.
+ * Each element is added in the order of the rows.
+ */
+export function gemvColumns8<T>(n: i32, alpha: T, a: usize, lda: usize, x: usize, incx: usize, y: usize): void {
+  const x0 = <T>(alpha * load<T>(x)), x1 = <T>(alpha * load<T>(x + incx));
+  const x2 = <T>(alpha * load<T>(x + 2 * incx)), x3 = <T>(alpha * load<T>(x + 3 * incx));
+  x += 4 * incx;
+  const x4 = <T>(alpha * load<T>(x)), x5 = <T>(alpha * load<T>(x + incx));
+  const x6 = <T>(alpha * load<T>(x + 2 * incx)), x7 = <T>(alpha * load<T>(x + 3 * incx));
   const v0 = v128.splat<T>(x0), v1 = v128.splat<T>(x1), v2 = v128.splat<T>(x2), v3 = v128.splat<T>(x3);
-  let a0 = a, a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda;
+  const v4 = v128.splat<T>(x4), v5 = v128.splat<T>(x5), v6 = v128.splat<T>(x6), v7 = v128.splat<T>(x7);
+  const lda2: usize = 2 * lda, lda3: usize = 3 * lda;
+  let b = a + 4 * lda;
   let j = 0;
-  for (; j + 2 * lanes<T>() <= n; j += 2 * lanes<T>()) {
-    let y0 = muladd<T>(v128.load(a0), v0, v128.load(y));
-    let y1 = muladd<T>(v128.load(a0, 16), v0, v128.load(y, 16));
-    y0 = muladd<T>(v128.load(a1), v1, y0);
-    y1 = muladd<T>(v128.load(a1, 16), v1, y1);
-    y0 = muladd<T>(v128.load(a2), v2, y0);
-    y1 = muladd<T>(v128.load(a2, 16), v2, y1);
-    y0 = muladd<T>(v128.load(a3), v3, y0);
-    y1 = muladd<T>(v128.load(a3, 16), v3, y1);
-    v128.store(y, y0);
-    v128.store(y, y1, 16);
-    a0 += 32;
-    a1 += 32;
-    a2 += 32;
-    a3 += 32;
-    y += 32;
+  for (; j + lanes<T>() <= n; j += lanes<T>()) {
+    let s = muladd<T>(v128.load(a), v0, v128.load(y));
+    s = muladd<T>(v128.load(a + lda), v1, s);
+    s = muladd<T>(v128.load(a + lda2), v2, s);
+    s = muladd<T>(v128.load(a + lda3), v3, s);
+    s = muladd<T>(v128.load(b), v4, s);
+    s = muladd<T>(v128.load(b + lda), v5, s);
+    s = muladd<T>(v128.load(b + lda2), v6, s);
+    s = muladd<T>(v128.load(b + lda3), v7, s);
+    v128.store(y, s);
+    a += 16;
+    b += 16;
+    y += 16;
   }
   for (; j < n; j++) {
-    let r = load<T>(y);
-    r = <T>(r + load<T>(a0) * x0);
-    r = <T>(r + load<T>(a1) * x1);
-    r = <T>(r + load<T>(a2) * x2);
-    r = <T>(r + load<T>(a3) * x3);
-    store<T>(y, r);
-    a0 += sizeof<T>();
-    a1 += sizeof<T>();
-    a2 += sizeof<T>();
-    a3 += sizeof<T>();
+    let s = load<T>(y);
+    s = <T>(s + load<T>(a) * x0);
+    s = <T>(s + load<T>(a + lda) * x1);
+    s = <T>(s + load<T>(a + lda2) * x2);
+    s = <T>(s + load<T>(a + lda3) * x3);
+    s = <T>(s + load<T>(b) * x4);
+    s = <T>(s + load<T>(b + lda) * x5);
+    s = <T>(s + load<T>(b + lda2) * x6);
+    s = <T>(s + load<T>(b + lda3) * x7);
+    store<T>(y, s);
+    a += sizeof<T>();
+    b += sizeof<T>();
     y += sizeof<T>();
   }
 }
@@ -110,14 +120,10 @@ export function gemvColumns4<T>(n: i32, a: usize, lda: usize, x0: T, x1: T, x2: 
 function gemvT<T>(m: i32, n: i32, alpha: T, a: usize, lda: i32, x: usize, incx: i32, y: usize): void {
   const row = at<T>(0, lda), dx = at<T>(0, incx);
   let i = 0;
-  for (; i + 4 <= m; i += 4) {
-    gemvColumns4<T>(
-      n, a, row,
-      <T>(alpha * load<T>(x)), <T>(alpha * load<T>(x + dx)),
-      <T>(alpha * load<T>(x + 2 * dx)), <T>(alpha * load<T>(x + 3 * dx)), y,
-    );
-    a += 4 * row;
-    x += 4 * dx;
+  for (; i + 8 <= m; i += 8) {
+    gemvColumns8<T>(n, alpha, a, row, x, dx, y);
+    a += 8 * row;
+    x += 8 * dx;
   }
   for (; i < m; i++) {
     const f = <T>(alpha * load<T>(x));
