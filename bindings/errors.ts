@@ -57,7 +57,7 @@ export type ErrorCode =
   | "merged"
   | "non_finite_merge";
 
-/** A plain Error with a stable code. */
+/** @internal A plain Error with a stable code. */
 export function failure(code: ErrorCode, message: string, cause?: unknown): Error & { code: ErrorCode } {
   return Object.assign(new Error(message, cause === undefined ? undefined : { cause }), { code });
 }

@@ -46,7 +46,7 @@ export interface MlMatrix {
   to2DArray(): number[][];
 }
 
-/** Numbers found in a TensorLike. No dtype: plain numbers, which take the dtype of what stands beside them. */
+/** @internal Numbers found in a TensorLike. No dtype: plain numbers, which take the dtype of what stands beside them. */
 export interface Source {
   readonly tensor?: Tensor;
   readonly dtype: DType | undefined;
@@ -64,7 +64,7 @@ const tagOf = (Object.getOwnPropertyDescriptor(TypedArray, Symbol.toStringTag) a
   | undefined;
 const lengthOf = (Object.getOwnPropertyDescriptor(TypedArray, "length") as PropertyDescriptor).get as () => number;
 
-/** Recognises a TensorLike; TypeError names what it is instead. */
+/** @internal Recognises a TensorLike; TypeError names what it is instead. */
 export function decode(value: unknown, argument: string): Source {
   if (value instanceof Tensor) return { tensor: value, dtype: value.dtype, shape: value.shape, values: NONE };
   if (typeof value === "number") return { dtype: undefined, shape: [], values: [value] };
@@ -246,7 +246,7 @@ function rowMajor(shape: readonly number[]): number[] {
   return strides;
 }
 
-/** A new contiguous tensor with the numbers of a source. */
+/** @internal A new contiguous tensor with the numbers of a source. */
 export function copyIn<D extends DType>(runtime: Runtime, source: Source, dtype: D): Tensor<D> {
   // a tensor is copied by the kernel; only a change of dtype goes through the two views
   const packed = source.tensor?.copy();
@@ -280,7 +280,7 @@ function gather(to: Float32Array | Float64Array, source: Source): void {
   }
 }
 
-/** The dtype that several arguments share: that of the typed ones, "f64" if all are plain numbers. */
+/** @internal The dtype that several arguments share: that of the typed ones, "f64" if all are plain numbers. */
 export function commonDtype(
   arguments_: readonly (readonly [name: string, source: { dtype: DType | undefined }])[],
 ): DType {
@@ -295,7 +295,7 @@ export function commonDtype(
   return found?.[1] ?? "f64";
 }
 
-/** A tensor to compute with: the caller's own where it is one, else a copy that the enclosing run() frees. */
+/** @internal A tensor to compute with: the caller's own where it is one, else a copy that the enclosing run() frees. */
 export function place(runtime: Runtime, source: Source, dtype: DType): Tensor {
   return source.tensor ?? copyIn(runtime, source, dtype);
 }

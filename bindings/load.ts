@@ -9,7 +9,7 @@ import type { KernelExports, Routines } from "./exports.js";
 import { VERSION } from "./generated/version.js";
 import { Scratch } from "./scratch.js";
 
-/** A variant of the kernel: `relaxed` has fused multiply-add, `-shared` imports shared memory. */
+/** @internal A variant of the kernel: `relaxed` has fused multiply-add, `-shared` imports shared memory. */
 export type Variant = "simd" | "relaxed" | "simd-shared" | "relaxed-shared";
 
 type WasmModule = typeof globalThis extends { WebAssembly: { Module: new (...a: never[]) => infer M } } ? M : never;
@@ -54,7 +54,7 @@ export interface Capabilities {
   maximumBytes: number;
 }
 
-/** Everything that belongs to one initialised kernel. */
+/** @internal Everything that belongs to one initialised kernel. */
 export interface Runtime {
   readonly memory: WebAssembly.Memory;
   readonly shared: boolean;
@@ -77,16 +77,16 @@ let current: State | undefined;
 let pending: Promise<Capabilities> | undefined;
 let settled = "";
 
-/** The running kernel; an Error before init(). */
+/** @internal The running kernel; an Error before init(). */
 export function kernel(): Runtime {
   if (current === undefined) throw failure("not_initialized", "call await init() first");
   return current.runtime;
 }
 
-/** Where embedded kernels come from: the default entry imports one when it was chosen. */
+/** @internal Where embedded kernels come from: the default entry imports one when it was chosen. */
 export type Embedded = (variant: Variant) => Promise<Uint8Array<ArrayBuffer>>;
 
-/** Makes the `init` of an entry; without `embedded`, options.kernel is required. */
+/** @internal Makes the `init` of an entry; without `embedded`, options.kernel is required. */
 export function makeInit(embedded?: Embedded): (options?: InitOptions) => Promise<Capabilities> {
   return function init(options) {
     try {

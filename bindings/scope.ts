@@ -7,12 +7,12 @@ import type { Tensor } from "./tensor.js";
 
 let tracker: Set<Tensor> | undefined;
 
-/** Called by Tensor for every handle that is made for the user. */
+/** @internal Called by Tensor for every handle that is made for the user. */
 export function track(tensor: Tensor): void {
   tracker?.add(tensor);
 }
 
-/** Takes a handle out of the open scopes: its owner disposes of it. */
+/** @internal Takes a handle out of the open scopes: its owner disposes of it. */
 export function untrack(tensor: Tensor): void {
   tracker?.delete(tensor);
 }
@@ -85,8 +85,8 @@ function collect(value: unknown, made: Set<Tensor>, kept: Set<Tensor>, seen: Set
 }
 
 /**
- * One call into the kernel: of what `f` makes only what it returns survives; scratch is rewound either way. A trap drops the
- * instance, makes a new one on the same memory and becomes an Error with its cause.
+ * @internal One call into the kernel: of what `f` makes only what it returns survives; scratch is rewound either way. A
+ * trap drops the instance, makes a new one on the same memory and becomes an Error with its cause.
  */
 export function run<R>(f: (runtime: Runtime) => R): R {
   const runtime = kernel();

@@ -1,4 +1,4 @@
-/// <reference lib="esnext.disposable" />
+/// <reference lib="esnext.disposable" preserve="true" />
 // Tensors: handles on kernel memory. A Storage is one block; any number of handles (views) share it, and the block is
 // freed with the last handle that is disposed of, or by the garbage collector when neither a handle nor a view that
 // was handed out is left.
@@ -17,7 +17,7 @@ export type Nested = number | Nested[];
 
 type ArrayOf<D extends DType> = D extends "f32" ? Float32Array : Float64Array;
 
-/** Bytes of an element. */
+/** @internal Bytes of an element. */
 export function bytesOf(dtype: DType): number {
   return dtype === "f32" ? 4 : 8;
 }
@@ -278,7 +278,7 @@ function contiguousStrides(shape: readonly number[]): number[] {
   return strides;
 }
 
-/** A matrix of a batch: address, lengths and strides of its last two axes. */
+/** @internal A matrix of a batch: address, lengths and strides of its last two axes. */
 export interface Matrix {
   pointer: number;
   rows: number;
@@ -287,7 +287,7 @@ export interface Matrix {
   columnStride: number;
 }
 
-/** The matrices of a (…, m, n) tensor in row-major order of its leading axes. */
+/** @internal The matrices of a (…, m, n) tensor in row-major order of its leading axes. */
 export function* matrices(a: Tensor): Generator<Matrix> {
   const axes = a.ndim - 2;
   const index = new Array<number>(axes).fill(0);

@@ -141,7 +141,7 @@ function matrix(value: TensorLike, argument: string): Source {
   return source;
 }
 
-/** A contiguous tensor that an object owns: the caller's own storage where it can be, else a copy. */
+/** @internal A contiguous tensor that an object owns: the caller's own storage where it can be, else a copy. */
 export function hold<D extends DType>(runtime: Runtime, source: Source, dtype: D): Tensor<D> {
   const tensor = source.tensor?.contiguous ? source.tensor : copyIn(runtime, source, dtype);
   return tensor.hold() as Tensor<D>;
