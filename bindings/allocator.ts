@@ -48,6 +48,8 @@ export class Allocator {
 
   /** A 64-byte aligned block of at least `bytes`; throws OutOfMemoryError and changes nothing if there is none. */
   allocate(bytes: number): number {
+    // also keeps what follows inside 32 bits
+    if (!(bytes <= this.#maximumBytes)) throw this.#outOfMemory(bytes, this.#room);
     const units = Math.max(1, Math.ceil(bytes / ALIGNMENT)) + (2 * this.#guard) / ALIGNMENT;
     let block = this.#find(units);
     if (block === undefined) {
@@ -93,23 +95,27 @@ export class Allocator {
     if (this.#guard > 0) for (const block of this.#taken.values()) this.#checkGuards(block);
   }
 
-  /** Bytes that a single allocation could still get. */
-  get #available(): number {
-    const growth = this.#maximumBytes - this.#memory.buffer.byteLength;
+  /** Bytes by which memory may still grow. */
+  get #room(): number {
+    return this.#maximumBytes - this.#memory.buffer.byteLength;
+  }
+
+  /** The error names the bytes that a single allocation could get if memory grew by `growth`. */
+  #outOfMemory(asked: number, growth: number): OutOfMemoryError {
     const tail = this.#last?.free ? this.#last.units * ALIGNMENT : 0;
     let best = growth + tail;
     for (const list of this.#lists) {
       for (let b = list; b !== undefined; b = b.next) best = Math.max(best, b.units * ALIGNMENT);
     }
-    return Math.max(0, best - 2 * this.#guard);
+    return new OutOfMemoryError(asked, Math.max(0, best - 2 * this.#guard), this.#maximumBytes);
   }
 
   #grow(units: number, bytes: number): void {
     const tail = this.#last?.free ? this.#last.units : 0;
     const reserved = this.#memory.buffer.byteLength;
     const least = Math.ceil(((units - tail) * ALIGNMENT) / PAGE);
-    const room = Math.floor((this.#maximumBytes - reserved) / PAGE);
-    if (least > room) throw new OutOfMemoryError(bytes, this.#available, this.#maximumBytes);
+    const room = Math.floor(this.#room / PAGE);
+    if (least > room) throw this.#outOfMemory(bytes, this.#room);
     // a quarter more than now, so that a sequence of allocations grows the memory a logarithmic number of times
     let pages = Math.min(room, Math.max(least, Math.ceil(reserved / 4 / PAGE)));
     for (;;) {
@@ -117,7 +123,7 @@ export class Allocator {
         this.#memory.grow(pages);
         break;
       } catch {
-        if (pages === least) throw new OutOfMemoryError(bytes, this.#available, this.#maximumBytes);
+        if (pages === least) throw this.#outOfMemory(bytes, 0);
         pages = least;
       }
     }
