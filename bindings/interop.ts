@@ -2,8 +2,8 @@
 // are, recognised by their form. Lengths are read through the intrinsic getters, never from a property that a subclass
 // could redefine.
 
-import { describe, expected, MAX_SIZE, shapeText, sizeOf } from "./check.js";
-import type { Runtime } from "./load.js";
+import { checkInteger, checkShape, describe, expected, MAX_SIZE, shapeText, sizeOf } from "./check.js";
+import { kernel, type Runtime } from "./load.js";
 import { type DType, type Nested, Tensor } from "./tensor.js";
 
 /** Anything that a function of this library takes as a tensor. */
@@ -19,10 +19,13 @@ export type TensorLike =
 
 /** numpy-ts arrays, and any typed array with a shape; strides and offset in elements. */
 export interface StridedArray {
-  readonly data: Float32Array | Float64Array;
+  /** A Float32Array or Float64Array. */
+  readonly data: ArrayBufferView;
   readonly shape: readonly number[];
   readonly strides?: readonly number[];
   readonly offset?: number;
+  /** Where numpy-ts keeps the offset of a view. */
+  readonly storage?: { readonly offset?: number };
 }
 
 /** Tensors of ONNX Runtime and transformers.js on the CPU: float32, float64, float16. */
@@ -55,32 +58,40 @@ export interface Source {
   readonly values: Float32Array | Float64Array | readonly number[];
   readonly strides?: readonly number[];
   readonly offset?: number;
+  /** Address of the values where they are a view on plain kernel memory, which growth detaches. */
+  readonly resident?: { readonly pointer: number; readonly length: number } | undefined;
 }
 
 const NONE: readonly number[] = [];
-const TypedArray = Object.getPrototypeOf(Float32Array.prototype) as object;
-const tagOf = (Object.getOwnPropertyDescriptor(TypedArray, Symbol.toStringTag) as PropertyDescriptor).get as () =>
-  | string
-  | undefined;
-const lengthOf = (Object.getOwnPropertyDescriptor(TypedArray, "length") as PropertyDescriptor).get as () => number;
+const TypedArray = Object.getPrototypeOf(Float32Array.prototype) as Float32Array;
+const tagOf = /* @__PURE__ */ intrinsic<string | undefined>(Symbol.toStringTag);
+const lengthOf = /* @__PURE__ */ intrinsic<number>("length");
+const bufferOf = /* @__PURE__ */ intrinsic<ArrayBufferLike>("buffer");
+const offsetOf = /* @__PURE__ */ intrinsic<number>("byteOffset");
+
+function intrinsic<R>(key: PropertyKey): (this: unknown) => R {
+  return (Object.getOwnPropertyDescriptor(TypedArray, key) as PropertyDescriptor).get as (this: unknown) => R;
+}
+
+/** The most axes of nested arrays: NumPy's limit. */
+const MAX_AXES = 64;
 
 /** @internal Recognises a TensorLike; TypeError names what it is instead. */
 export function decode(value: unknown, argument: string): Source {
-  if (value instanceof Tensor) return { tensor: value, dtype: value.dtype, shape: value.shape, values: NONE };
-  if (typeof value === "number") return { dtype: undefined, shape: [], values: [value] };
+  if (value instanceof Tensor) return { tensor: value.alive(), dtype: value.dtype, shape: value.shape, values: NONE };
   if (Array.isArray(value)) return decodeNested(value, argument);
   if (ArrayBuffer.isView(value)) {
     const values = floats(value, argument);
-    return { dtype: dtypeOf(values), shape: [lengthOf.call(values)], values };
+    return { shape: [lengthOf.call(values)], ...typed(values) };
   }
   if (typeof value === "object" && value !== null) {
     if ("to2DArray" in value && typeof value.to2DArray === "function") {
       const { rows, columns } = value as MlMatrix;
       const nested = decodeNested((value as MlMatrix).to2DArray(), argument);
-      return { ...nested, shape: checked([rows, columns], nested.values.length, argument) };
+      return { ...nested, shape: checked([rows, columns], nested.values.length, argument, "shape") };
     }
     if ("dataSync" in value && typeof value.dataSync === "function" && "shape" in value) {
-      return decodeFlat((value as TfjsTensor).dataSync(), (value as TfjsTensor).shape, argument);
+      return decodeFlat((value as TfjsTensor).dataSync(), (value as TfjsTensor).shape, argument, "shape");
     }
     if ("dims" in value) return decodeOnnx(value as OnnxTensor, argument);
     if ("data" in value && "shape" in value) return decodeStrided(value as StridedArray, argument);
@@ -88,8 +99,15 @@ export function decode(value: unknown, argument: string): Source {
   throw new TypeError(expected(argument, "a Tensor, Float32Array, Float64Array, array or matrix", describe(value)));
 }
 
-function dtypeOf(values: Float32Array | Float64Array): DType {
-  return tagOf.call(values) === "Float32Array" ? "f32" : "f64";
+/** What a source says of its typed array. */
+function typed(values: Float32Array | Float64Array): Pick<Source, "dtype" | "values" | "resident"> {
+  const { memory, shared } = kernel();
+  const own = !shared && bufferOf.call(values) === memory.buffer;
+  return {
+    dtype: tagOf.call(values) === "Float32Array" ? "f32" : "f64",
+    values,
+    resident: own ? { pointer: offsetOf.call(values), length: lengthOf.call(values) } : undefined,
+  };
 }
 
 /** A Float32Array or Float64Array that is not detached. */
@@ -99,15 +117,15 @@ function floats(value: unknown, argument: string): Float32Array | Float64Array {
     throw new TypeError(expected(argument, "Float32Array or Float64Array", tag ?? describe(value)));
   }
   const values = value as Float32Array | Float64Array;
-  if (lengthOf.call(values) === 0 && isDetached(values.buffer)) {
-    throw new TypeError(expected(argument, `a ${tag}`, "one whose buffer is detached"));
+  if (lengthOf.call(values) === 0 && isDetached(values)) {
+    throw new TypeError(expected(argument, `a ${tag}`, "one whose buffer is detached or too short"));
   }
   return values;
 }
 
-function isDetached(buffer: ArrayBufferLike): boolean {
+function isDetached(values: Float32Array | Float64Array): boolean {
   try {
-    new Uint8Array(buffer);
+    TypedArray.keys.call(values);
     return false;
   } catch {
     return true;
@@ -115,32 +133,23 @@ function isDetached(buffer: ArrayBufferLike): boolean {
 }
 
 /** Axis lengths that `count` values fill exactly. */
-function checked(shape: unknown, count: number, argument: string): number[] {
-  const lengths = axisLengths(shape, argument);
+function checked(shape: unknown, count: number, argument: string, key: "shape" | "dims"): number[] {
+  const lengths = checkShape(shape, `${argument}.${key}`);
   if (sizeOf(lengths) !== count) {
     throw new RangeError(expected(argument, `${sizeOf(lengths)} values for shape ${shapeText(lengths)}`, `${count}`));
   }
   return lengths;
 }
 
-function axisLengths(shape: unknown, argument: string): number[] {
-  if (!Array.isArray(shape)) {
-    throw new TypeError(expected(`${argument}.shape`, "an array of axis lengths", describe(shape)));
-  }
-  const lengths = Array.from(shape as unknown[], Number);
-  if (!lengths.every((length) => Number.isInteger(length) && length >= 0) || sizeOf(lengths) > MAX_SIZE) {
-    throw new RangeError(
-      expected(`${argument}.shape`, `axis lengths of at most ${MAX_SIZE} elements`, shapeText(lengths)),
-    );
-  }
-  return lengths;
-}
-
 function decodeNested(value: readonly unknown[], argument: string): Source {
   const shape: number[] = [];
-  for (let level: unknown = value; Array.isArray(level); level = level[0]) shape.push(level.length);
-  if (sizeOf(shape) > MAX_SIZE)
+  for (let level: unknown = value; Array.isArray(level); level = level[0]) {
+    shape.push(level.length);
+    if (shape.length > MAX_AXES) throw new RangeError(expected(argument, `at most ${MAX_AXES} axes`, "more"));
+  }
+  if (sizeOf(shape) > MAX_SIZE) {
     throw new RangeError(expected(argument, `at most ${MAX_SIZE} elements`, shapeText(shape)));
+  }
   const values = new Array<number>(sizeOf(shape));
   const path: number[] = [];
   let count = 0;
@@ -169,14 +178,14 @@ function decodeNested(value: readonly unknown[], argument: string): Source {
   return { dtype: undefined, shape, values };
 }
 
-function decodeFlat(data: unknown, shape: unknown, argument: string): Source {
+function decodeFlat(data: unknown, shape: unknown, argument: string, key: "shape" | "dims"): Source {
   const values = floats(data, argument);
-  return { dtype: dtypeOf(values), shape: checked(shape, lengthOf.call(values), argument), values };
+  return { shape: checked(shape, lengthOf.call(values), argument, key), ...typed(values) };
 }
 
 function decodeOnnx(value: OnnxTensor, argument: string): Source {
   const { location, type } = value;
-  if (location !== undefined && location !== "cpu" && location !== "cpu-pinned" && location !== "none") {
+  if (location !== undefined && location !== "cpu" && location !== "cpu-pinned") {
     throw new TypeError(expected(argument, "a tensor on the CPU", `location "${location}"`));
   }
   if (type === "float16") {
@@ -185,16 +194,16 @@ function decodeOnnx(value: OnnxTensor, argument: string): Source {
     if (tag !== "Uint16Array" && tag !== "Float16Array") {
       throw new TypeError(expected(argument, "float16 data in a Uint16Array or Float16Array", tag ?? describe(halves)));
     }
-    const typed = halves as Uint16Array;
-    const count = lengthOf.call(typed);
+    const stored = halves as Uint16Array;
+    const count = lengthOf.call(stored);
     const values =
-      tag === "Float16Array" ? Float32Array.from(typed) : Float32Array.from(typed, (bits) => halfToNumber(bits));
-    return { dtype: "f32", shape: checked(value.dims, count, argument), values };
+      tag === "Float16Array" ? Float32Array.from(stored) : Float32Array.from(stored, (bits) => halfToNumber(bits));
+    return { dtype: "f32", shape: checked(value.dims, count, argument, "dims"), values };
   }
   if (type !== undefined && type !== "float32" && type !== "float64") {
     throw new TypeError(expected(argument, "a tensor of float32, float64 or float16", `type "${type}"`));
   }
-  return decodeFlat(value.data, value.dims, argument);
+  return decodeFlat(value.data, value.dims, argument, "dims");
 }
 
 /** IEEE half precision: 1 sign, 5 exponent, 10 fraction bits. */
@@ -209,19 +218,19 @@ function halfToNumber(bits: number): number {
 
 function decodeStrided(value: StridedArray, argument: string): Source {
   const values = floats(value.data, argument);
-  const { strides, offset = 0 } = value;
+  const { strides } = value;
+  const offset = checkInteger(
+    value.offset ?? value.storage?.offset ?? 0,
+    `${argument}.offset`,
+    0,
+    Number.MAX_SAFE_INTEGER,
+  );
   const count = lengthOf.call(values);
   if (strides === undefined && offset === 0) {
-    return { dtype: dtypeOf(values), shape: checked(value.shape, count, argument), values };
+    return { shape: checked(value.shape, count, argument, "shape"), ...typed(values) };
   }
-  const shape = axisLengths(value.shape, argument);
-  const steps = strides === undefined ? undefined : Array.from(strides, Number);
-  if (steps !== undefined && (steps.length !== shape.length || !steps.every(Number.isInteger))) {
-    throw new RangeError(expected(`${argument}.strides`, `${shape.length} integers`, shapeText(steps)));
-  }
-  if (!Number.isInteger(offset) || offset < 0) {
-    throw new RangeError(expected(`${argument}.offset`, "an integer >= 0", String(offset)));
-  }
+  const shape = checkShape(value.shape, `${argument}.shape`);
+  const steps = strides === undefined ? undefined : checkStrides(strides, `${argument}.strides`, shape.length);
   const used = steps ?? rowMajor(shape);
   let first = offset;
   let last = offset;
@@ -234,7 +243,16 @@ function decodeStrided(value: StridedArray, argument: string): Source {
     const what = `strides and offset inside ${count} values`;
     throw new RangeError(expected(argument, what, `elements ${first} to ${last}`));
   }
-  return { dtype: dtypeOf(values), shape, values, strides: used, offset };
+  return { shape, strides: used, offset, ...typed(values) };
+}
+
+function checkStrides(strides: unknown, argument: string, axes: number): number[] {
+  if (!Array.isArray(strides)) throw new TypeError(expected(argument, "an array of integers", describe(strides)));
+  if (strides.length !== axes) {
+    throw new RangeError(expected(argument, `${axes} integers, one an axis`, shapeText(strides)));
+  }
+  const limit = Number.MAX_SAFE_INTEGER;
+  return Array.from(strides, (step, axis) => checkInteger(step, `${argument}[${axis}]`, -limit, limit));
 }
 
 function rowMajor(shape: readonly number[]): number[] {
@@ -256,16 +274,23 @@ export function copyIn<D extends DType>(runtime: Runtime, source: Source, dtype:
     out.data.set(packed.data);
     packed.dispose();
   } else if (source.strides === undefined) {
-    out.data.set(source.values as ArrayLike<number>);
+    out.data.set(valuesOf(runtime, source) as ArrayLike<number>);
   } else {
-    gather(out.data, source);
+    gather(out.data, source, valuesOf(runtime, source));
   }
   return out;
 }
 
+/** The values of a source; those in plain kernel memory are viewed anew, since an allocation may have grown it. */
+function valuesOf(runtime: Runtime, { values, resident, dtype }: Source): Source["values"] {
+  if (resident === undefined) return values;
+  const Typed = dtype === "f32" ? Float32Array : Float64Array;
+  return new Typed(runtime.memory.buffer, resident.pointer, resident.length);
+}
+
 /** Row-major order from any strides. */
-function gather(to: Float32Array | Float64Array, source: Source): void {
-  const { values, shape, strides = NONE, offset = 0 } = source;
+function gather(to: Float32Array | Float64Array, source: Source, values: Source["values"]): void {
+  const { shape, strides = NONE, offset = 0 } = source;
   const index = new Array<number>(shape.length).fill(0);
   let at = offset;
   for (let i = 0; i < to.length; i++) {

@@ -83,6 +83,11 @@ export function kernel(): Runtime {
   return current.runtime;
 }
 
+/** @internal Whether this is the kernel that runs: not after terminate(). */
+export function isRunning(runtime: Runtime): boolean {
+  return current?.runtime === runtime;
+}
+
 /** @internal Where embedded kernels come from: the default entry imports one when it was chosen. */
 export type Embedded = (variant: Variant) => Promise<Uint8Array<ArrayBuffer>>;
 
@@ -94,7 +99,8 @@ export function makeInit(embedded?: Embedded): (options?: InitOptions) => Promis
     } catch (error) {
       return Promise.reject(error);
     }
-    const wanted = JSON.stringify([options?.build, options?.threads, options?.memory]);
+    const { build = "auto", threads = 1, memory } = options ?? {};
+    const wanted = JSON.stringify([build, threads, memory?.initialMiB, memory?.maximumMiB, memory?.shared ?? "auto"]);
     if (pending !== undefined) {
       if (options !== undefined && wanted !== settled) {
         return Promise.reject(failure("already_initialized", "init() was called before with other options"));
@@ -202,13 +208,22 @@ async function start(options: InitOptions, embedded: Embedded | undefined): Prom
   } else {
     module = await compile(isVariants(given) ? pick(given, relaxed, shared, options) : given);
   }
+  if (!WebAssembly.Module.exports(module).some(({ name }) => name === "setPackMemory")) {
+    throw new TypeError(expected("kernel", "a kernel of lowrank", "another WebAssembly module"));
+  }
   if (options.threads !== undefined && options.threads !== 1) {
     reasons.push("threads: this version computes on one thread");
   }
   // a kernel that the caller gave may be for the other kind of memory: its import decides
   for (const kind of shared && wish === "auto" ? [true, false] : [shared]) {
     const state = await instantiateOn(module, kind, options, reasons);
-    if (state !== undefined) return state;
+    if (state === undefined) continue;
+    if (options.build !== undefined && options.build !== "auto" && state.build !== options.build) {
+      throw new TypeError(expected("kernel", `a ${options.build} build`, `a ${state.build} build`));
+    }
+    if (relaxed && state.build === "simd") reasons.push("build: the given kernel has no relaxed SIMD");
+    if (shared && !kind) reasons.push("shared memory: the given kernel is for plain memory");
+    return state;
   }
   throw new TypeError(
     expected("kernel", `a module for ${shared ? "shared" : "plain"} memory`, "one for the other kind"),
@@ -226,7 +241,9 @@ function chooseRelaxed(build: "auto" | "simd" | "relaxed", reasons: string[]): b
 }
 
 function isVariants(kernel: KernelOption): kernel is KernelVariants {
-  return Object.getPrototypeOf(kernel) === Object.prototype && "simd" in kernel;
+  if (typeof kernel !== "object" || kernel === null || Object.getPrototypeOf(kernel) !== Object.prototype) return false;
+  checkOptions(kernel as KernelVariants, ["simd", "relaxed", "simdShared", "relaxedShared"], "kernel");
+  return true;
 }
 
 /** The best of the kernels that the caller brought; "auto" wishes give way to what is there. */
@@ -261,7 +278,8 @@ async function compile(source: Source): Promise<WebAssembly.Module> {
   try {
     return await WebAssembly.compile(bytes);
   } catch (error) {
-    if (/unsafe-eval|content security policy/i.test(String((error as Error).message))) {
+    // Chrome and Safari name the missing source, Firefox says "blocked by CSP"
+    if (/unsafe-eval|content security policy|\bCSP\b/i.test(String((error as Error).message))) {
       throw failure(
         "blocked_by_csp",
         "the page's Content-Security-Policy blocks WebAssembly: add 'wasm-unsafe-eval' to script-src",
@@ -322,6 +340,9 @@ async function instantiateOn(
     throw error;
   }
   const maximumBytes = maximum * PAGE;
+  if (maximum < (options.memory?.maximumMiB ?? 4096) * 16) {
+    reasons.push(`memory: this platform gives at most ${maximumBytes / 2 ** 20} MiB`);
+  }
   const first = instance.exports as unknown as KernelExports;
   const guard = first.guardBytes();
   // the pointer 0 stays unused, so that it can mean "none"

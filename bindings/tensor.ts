@@ -6,8 +6,8 @@
 import type { Allocator } from "./allocator.js";
 import { checkInteger, checkOneOf, checkOptions, checkShape, expected, shapeText, sizeOf } from "./check.js";
 import { failure } from "./errors.js";
-import { copyIn, decode, type TensorLike } from "./interop.js";
-import { kernel, type Runtime } from "./load.js";
+import { copyIn, decode, type Source, type TensorLike } from "./interop.js";
+import { isRunning, kernel, type Runtime } from "./load.js";
 import { run, track, untrack } from "./scope.js";
 
 export type DType = "f32" | "f64";
@@ -121,8 +121,14 @@ export class Tensor<D extends DType = DType> implements Disposable {
   get #live(): Storage {
     const storage = this.#storage;
     if (storage === undefined) throw failure("disposed", "this tensor was disposed of");
-    if (storage.runtime !== kernel()) throw failure("terminated", "terminate() ended the kernel of this tensor");
+    if (!isRunning(storage.runtime)) throw failure("terminated", "terminate() ended the kernel of this tensor");
     return storage;
+  }
+
+  /** @internal The tensor itself; throws if it was disposed of or its kernel has ended. */
+  alive(): this {
+    void this.#live;
+    return this;
   }
 
   #derive(shape: number[], strides: number[], offset: number): Tensor<D> {
@@ -354,7 +360,7 @@ export function tensor(
     const { shape, dtype } = checkOptions(options, ["shape", "dtype"]);
     if (dtype !== undefined) checkOneOf(dtype, "dtype", ["f32", "f64"]);
     const lengths = shape === undefined ? undefined : checkShape(shape, "shape");
-    const source = decode(data, "data");
+    const source = typeof data === "number" ? scalar(data) : decode(data, "data");
     if (lengths !== undefined && sizeOf(lengths) !== sizeOf(source.shape)) {
       throw new RangeError(
         expected(
@@ -367,6 +373,10 @@ export function tensor(
     const out = copyIn(runtime, source, dtype ?? source.dtype ?? "f64");
     return lengths === undefined ? out : out.reshape(lengths);
   });
+}
+
+function scalar(value: number): Source {
+  return { dtype: undefined, shape: [], values: [value] };
 }
 
 /** A tensor of zeros that the caller owns. */

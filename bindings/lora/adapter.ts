@@ -6,11 +6,11 @@ import { kernel, type Runtime } from "../load.js";
 import { run } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 
-export interface LoraAdapterOptions {
+export interface LoraAdapterOptions<D extends DType = DType> {
   /** (r, in): the factor next to the input. */
-  a: TensorLike;
+  a: Tensor<D> | TensorLike;
   /** (out, r): the factor next to the output. */
-  b: TensorLike;
+  b: Tensor<D> | TensorLike;
   /** (out,): bias of B, scaled as the rest (PEFT's lora_bias). */
   bias?: TensorLike;
   /** Numerator of the scale; default r, which makes the scale 1. */
@@ -21,7 +21,8 @@ export interface LoraAdapterOptions {
 
 /**
  * A LoRA adapter in PEFT's orientation: A is (r, in), B is (out, r), ΔW = scaling·B·A with scaling = alpha/r, or
- * alpha/√r with `useRslora` (Hu et al. 2021). Tensors are held by reference and kept alive, anything else is copied.
+ * alpha/√r with `useRslora` (Hu et al. 2021). Contiguous tensors are held by reference and kept alive, anything else is
+ * copied.
  *
  * @example
  * ```ts
@@ -46,7 +47,7 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
   /**
    * @throws TypeError if dtypes differ or an option is unknown; RangeError if the shapes do not fit each other
    */
-  constructor(options: LoraAdapterOptions) {
+  constructor(options: LoraAdapterOptions<D>) {
     const given = checkOptions(options, ["a", "b", "bias", "alpha", "useRslora"]);
     const runtime = kernel();
     const a = matrix(given.a, "a");
@@ -67,7 +68,7 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
     const dtype = commonDtype(named) as D;
     this.alpha = given.alpha === undefined ? r : checkFinite(given.alpha, "alpha");
     this.useRslora = given.useRslora === undefined ? false : checkBoolean(given.useRslora, "useRslora");
-    const held = run(() => [a, b, ...(bias === undefined ? [] : [bias])].map((source) => hold(runtime, source, dtype)));
+    const held = run(() => hold(runtime, [a, b, bias], dtype));
     [this.a, this.b, this.bias] = held as [Tensor<D>, Tensor<D>, Tensor<D> | undefined];
   }
 
@@ -141,8 +142,18 @@ function matrix(value: TensorLike, argument: string): Source {
   return source;
 }
 
-/** @internal A contiguous tensor that an object owns: the caller's own storage where it can be, else a copy. */
-export function hold<D extends DType>(runtime: Runtime, source: Source, dtype: D): Tensor<D> {
-  const tensor = source.tensor?.contiguous ? source.tensor : copyIn(runtime, source, dtype);
-  return tensor.hold() as Tensor<D>;
+/**
+ * @internal Contiguous tensors that an object owns: the caller's own storage where it can be, else copies. All copies
+ * are made before anything is held, so that nothing is when memory ends in between.
+ */
+export function hold<D extends DType>(
+  runtime: Runtime,
+  sources: readonly (Source | undefined)[],
+  dtype: D,
+): (Tensor<D> | undefined)[] {
+  const tensors = sources.map((source) => {
+    if (source === undefined) return undefined;
+    return source.tensor?.contiguous ? (source.tensor as Tensor<D>) : copyIn(runtime, source, dtype);
+  });
+  return tensors.map((tensor) => tensor?.hold());
 }

@@ -8,9 +8,9 @@ import { run } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 import { hold, LoraAdapter } from "./adapter.js";
 
-export interface LoraLinearOptions {
+export interface LoraLinearOptions<D extends DType = DType> {
   /** (out, in), or (in, out) with fanInFanOut. */
-  weight: TensorLike;
+  weight: Tensor<D> | TensorLike;
   /** (out,) */
   bias?: TensorLike;
   /** The weight is stored (in, out), as GPT-2's Conv1D stores it. Default false. */
@@ -26,7 +26,7 @@ export interface MergeOptions {
 
 /**
  * y = x·Wᵀ + bias + scaling·(x·Aᵀ)·Bᵀ with W frozen: the layer of Hu et al. 2021, in PEFT's conventions.
- * The weight and the factors are held by reference where they are tensors, else copied in.
+ * The weight and the factors are held by reference where they are contiguous tensors, else copied in.
  *
  * @example
  * ```ts
@@ -53,7 +53,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   #overwritten = false;
 
   /** @throws TypeError if dtypes differ; RangeError if the shapes do not fit each other */
-  constructor(options: LoraLinearOptions) {
+  constructor(options: LoraLinearOptions<D>) {
     const given = checkOptions(options, ["weight", "bias", "fanInFanOut"]);
     const runtime = kernel();
     const weight = decode(given.weight, "weight");
@@ -69,8 +69,8 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     const named: [string, Source][] = [["weight", weight]];
     if (bias !== undefined) named.push(["bias", bias]);
     const dtype = commonDtype(named) as D;
-    this.#base = run(() => hold(runtime, weight, dtype));
-    this.#bias = bias === undefined ? undefined : run(() => hold(runtime, bias, dtype));
+    const held = run(() => hold(runtime, [weight, bias], dtype));
+    [this.#base, this.#bias] = held as [Tensor<D>, Tensor<D> | undefined];
   }
 
   get dtype(): D {
@@ -133,7 +133,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
    *
    * @throws RangeError if the name is taken or the shapes do not fit the layer; TypeError if dtypes differ
    */
-  addAdapter(name: string, adapter: LoraAdapter<D>): void {
+  addAdapter(name: string, adapter: LoraAdapter): void {
     if (typeof name !== "string") throw new TypeError(expected("name", "a string", describe(name)));
     if (this.#adapters.has(name)) throw new RangeError(expected("name", "a new name", describe(name)));
     if (!(adapter instanceof LoraAdapter)) {
