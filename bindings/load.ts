@@ -17,7 +17,8 @@ type FetchResponse = typeof globalThis extends { Response: new (...a: never[]) =
 
 /** Where a kernel comes from: its bytes, the compiled module, a fetch response, or a promise of one of these. */
 export type Source = KernelSource | Promise<KernelSource>;
-type KernelSource = ArrayBuffer | ArrayBufferView | WasmModule | FetchResponse;
+// an intersection, as the DOM's Module is an empty interface, which a text would satisfy
+type KernelSource = ArrayBuffer | ArrayBufferView | (WasmModule & object) | FetchResponse;
 
 /** One kernel for everything, or one for each variant that the page may load. */
 export type KernelOption = Source | KernelVariants;
