@@ -1,6 +1,7 @@
 // Who frees what. A tracker collects the tensors that are made while it is open; `scope` closes one for the user,
 // `run` one for each call into the kernel. Handles that an object of ours owns are never tracked.
 
+import { describe, expected } from "./check.js";
 import { failure } from "./errors.js";
 import { kernel, type Runtime } from "./load.js";
 import type { Tensor } from "./tensor.js";
@@ -36,12 +37,12 @@ export function untrack(tensor: Tensor): void {
  * ```
  */
 export function scope<R>(f: () => R): R {
-  if (typeof f !== "function") throw new TypeError('"f" expected a function');
+  if (typeof f !== "function") throw new TypeError(expected("f", "a function", describe(f)));
   kernel();
   return close(() => {
     const result = f();
     if (typeof (result as { then?: unknown } | undefined)?.then === "function") {
-      throw new TypeError('"f" expected a synchronous function, got one that returns a promise');
+      throw new TypeError(expected("f", "a synchronous function", "one that returns a promise"));
     }
     return result;
   });
