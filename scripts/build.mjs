@@ -1,16 +1,15 @@
 // npm run build: kernels (build/*.wasm, *.wat), embedded kernels (bindings/generated/), and dist/.
 //   --kernels    only the kernels and what is generated from them
 import { spawnSync } from "node:child_process";
-import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
-import asc from "assemblyscript/asc";
 import { build } from "esbuild";
+import { compileKernels, VARIANTS } from "./kernels.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
 const pkg = JSON.parse(await readFile("package.json", "utf8"));
-export const VARIANTS = ["simd", "relaxed", "simd-shared", "relaxed-shared"];
 
 await buildKernels();
 if (!process.argv.includes("--kernels")) await buildDist();
@@ -19,10 +18,7 @@ if (!process.argv.includes("--kernels")) await buildDist();
 async function buildKernels() {
   await mkdir("build", { recursive: true });
   await mkdir("bindings/generated", { recursive: true });
-  for (const target of ["debug", ...VARIANTS]) {
-    const { error, stderr } = await asc.main(["--config", "asconfig.json", "--target", target], {});
-    if (error) throw new Error(`asc --target ${target}\n${stderr}`, { cause: error });
-  }
+  await compileKernels(root, ["debug", ...VARIANTS]);
   for (const variant of VARIANTS) {
     const base64 = (await readFile(`build/kernel.${variant}.wasm`)).toString("base64");
     await writeFile(
@@ -53,8 +49,23 @@ async function buildDist() {
     legalComments: "none",
   });
   run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
+  await pruneDeclarations(Object.keys(entries));
   for (const variant of VARIANTS) await cp(`build/kernel.${variant}.wasm`, `dist/kernel.${variant}.wasm`);
   await writeFile("dist/LICENSE.assemblyscript-loader.txt", await loaderNotice());
+}
+
+/** Deletes the declarations that no entry leads to: those of internal modules. */
+async function pruneDeclarations(entries) {
+  const reached = new Set(entries.map((name) => `${name}.d.ts`));
+  for (const file of reached) {
+    const text = await readFile(join("dist", file), "utf8");
+    for (const [, path] of text.matchAll(/(?:from|import)\s*\(?"(\.[^"]+)\.js"/g)) {
+      reached.add(normalize(join(dirname(file), `${path}.d.ts`)));
+    }
+  }
+  for (const file of await readdir("dist", { recursive: true })) {
+    if (file.endsWith(".d.ts") && !reached.has(file)) await rm(join("dist", file));
+  }
 }
 
 /** The loader is inlined into dist/. Its package names its licence but carries no text; the compiler's, from the same repository, does. */
