@@ -63,9 +63,9 @@ class Storage {
  * import { init, tensor } from "lowrank";
  * await init();
  * const a = tensor([[1, 2, 3], [4, 5, 6]]);
- * a.shape; // [2, 3]
- * a.transpose().toArray(); // [[1, 4], [2, 5], [3, 6]]
+ * console.log(a.shape, a.transpose().toArray()); // [ 2, 3 ] [ [ 1, 4 ], [ 2, 5 ], [ 3, 6 ] ]
  * a.data[0] = 7; // writes kernel memory
+ * console.log(a.subtensor(0, 1).toArray()); // [ [ 7, 2, 3 ] ]
  * a.dispose();
  * ```
  */
