@@ -268,8 +268,11 @@ async function compile(source: Source): Promise<WebAssembly.Module> {
   const got = await source;
   if (got instanceof WebAssembly.Module) return got;
   let bytes: BufferSource;
-  if (ArrayBuffer.isView(got) || got instanceof ArrayBuffer) {
-    bytes = got as BufferSource;
+  if (ArrayBuffer.isView(got)) {
+    // engines refuse a DataView here
+    bytes = new Uint8Array(got.buffer as ArrayBuffer, got.byteOffset, got.byteLength);
+  } else if (got instanceof ArrayBuffer) {
+    bytes = got;
   } else if (isResponse(got)) {
     if (!got.ok) throw failure("unsupported", `the kernel was not found: ${got.status} for ${got.url}`);
     bytes = await got.arrayBuffer();

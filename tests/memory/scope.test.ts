@@ -185,7 +185,8 @@ describe("scope", () => {
 
   test("scope: a promise is a TypeError, what was made is freed", () => {
     const made: Tensor[] = [];
-    const thenable = Object.fromEntries([["then", () => {}]]);
+    // biome-ignore lint/suspicious/noThenProperty: a thenable is what is tested
+    const thenable = { then() {} };
     for (const result of [Promise.resolve(1), thenable]) {
       expect(() =>
         scope(() => {
