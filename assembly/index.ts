@@ -7,6 +7,7 @@ import { axpy, dot, nrm2, rot, scal } from "./blas/level1";
 import { gemv, gemvColumns8, gemvRows8, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
+import { leftVector, rightVector } from "./svd/bidiagonal_dc";
 import { gesvd, gesvdScratch } from "./svd/gesvd";
 import { WARM_UP_BYTES, warmUp } from "./warm_up";
 
@@ -147,24 +148,24 @@ export function dfirstNonFinite(m: i32, n: i32, a: usize, rs: i32, cs: i32): f64
 
 // Singular value decomposition
 
-export function sgesvdScratch(m: i32, n: i32, vectors: i32): f64 {
-  return gesvdScratch<f32>(m, n, vectors);
+export function sgesvdScratch(m: i32, n: i32, vectors: i32, driver: i32): f64 {
+  return gesvdScratch<f32>(m, n, vectors, driver);
 }
 
-export function dgesvdScratch(m: i32, n: i32, vectors: i32): f64 {
-  return gesvdScratch<f64>(m, n, vectors);
+export function dgesvdScratch(m: i32, n: i32, vectors: i32, driver: i32): f64 {
+  return gesvdScratch<f64>(m, n, vectors, driver);
 }
 
 export function sgesvd(
-  m: i32, n: i32, vectors: i32, a: usize, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
+  m: i32, n: i32, vectors: i32, driver: i32, a: usize, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
 ): i32 {
-  return gesvd<f32>(m, n, vectors, a, rs, cs, u, s, vt, work);
+  return gesvd<f32>(m, n, vectors, driver, a, rs, cs, u, s, vt, work);
 }
 
 export function dgesvd(
-  m: i32, n: i32, vectors: i32, a: usize, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
+  m: i32, n: i32, vectors: i32, driver: i32, a: usize, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
 ): i32 {
-  return gesvd<f64>(m, n, vectors, a, rs, cs, u, s, vt, work);
+  return gesvd<f64>(m, n, vectors, driver, a, rs, cs, u, s, vt, work);
 }
 
 // LoRA
@@ -226,4 +227,20 @@ export function sgemvColumns8(n: i32, alpha: f32, a: usize, lda: usize, x: usize
 
 export function dgemvColumns8(n: i32, alpha: f64, a: usize, lda: usize, x: usize, incx: usize, y: usize): void {
   gemvColumns8<f64>(n, alpha, a, lda, x, incx, y);
+}
+
+export function sleftVector(k: i32, d: usize, z: usize, dk: f32, mu: f32, sigma: f32, q: usize): void {
+  leftVector<f32>(k, d, z, dk, mu, sigma, q);
+}
+
+export function srightVector(k: i32, d: usize, z: usize, dk: f32, mu: f32, sigma: f32, q: usize): void {
+  rightVector<f32>(k, d, z, dk, mu, sigma, q);
+}
+
+export function dleftVector(k: i32, d: usize, z: usize, dk: f64, mu: f64, sigma: f64, q: usize): void {
+  leftVector<f64>(k, d, z, dk, mu, sigma, q);
+}
+
+export function drightVector(k: i32, d: usize, z: usize, dk: f64, mu: f64, sigma: f64, q: usize): void {
+  rightVector<f64>(k, d, z, dk, mu, sigma, q);
 }

@@ -32,12 +32,13 @@ export interface Routines {
   /** Index (row·n + column) of the first NaN or Infinity in A (m×n, strides rs, cs), or -1. */
   firstNonFinite(m: number, n: number, a: number, rs: number, cs: number): number;
   /** Bytes of working memory of gesvd; `vectors` is 0 (none), 1 (thin) or 2 (full). */
-  gesvdScratch(m: number, n: number, vectors: number): number;
+  gesvdScratch(m: number, n: number, vectors: number, driver: number): number;
   /** A (m×n, strides rs, cs) = U·diag(S)·Vᵀ; returns how many values did not converge. */
   gesvd(
     m: number,
     n: number,
     vectors: number,
+    driver: number,
     a: number,
     rs: number,
     cs: number,

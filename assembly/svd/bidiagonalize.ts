@@ -1,62 +1,156 @@
-// Reduction to bidiagonal form, A = Q·B·Pᵀ with B upper bidiagonal, and the orthogonal factors from their reflectors.
-// Golub and Kahan (1965); LAPACK's xGEBD2 and xORGBR. A is m×n, m >= n, row-major.
+// Reduction to bidiagonal form, M = Q·B·Pᵀ with B upper bidiagonal: Golub and Kahan (1965), in panels as LAPACK's
+// xLABRD and xGEBRD. M (m×n, m >= n) is held by columns: row j of t is column j of M.
+//
+// Within a panel the trailing matrix is not touched; each step needs y = Mᵀ·v and then x = M·u, where u comes from row c of
+// M, which y changes. Howell, Demmel et al. ("Cache efficient bidiagonalization using BLAS 2.5 operators", 2008) read M
+// once for both: M·r for the row r before it is made a reflector needs no more of y than the columns that were just read,
+// and M·u follows from it. Eight columns at a time are read for y, and again, now from the cache, for M·r.
 
-import { setIdentity } from "../blas/matrix";
-import { copy } from "../blas/level1";
+import { axpy, copy, dot, scal } from "../blas/level1";
+import { gemm } from "../blas/gemm";
+import { gemv, gemvColumns8, gemvRows8 } from "../blas/level2";
+import { fill } from "../blas/matrix";
+import { epsilon, safeMinimum } from "../machine";
 import { at } from "../simd";
-import { entry, larfLeft, larfRight, larfg } from "./householder";
+import { larfg } from "./householder";
+
+/** Columns of a panel. */
+const PANEL: i32 = 32;
+
+/** Working memory of gebrd in elements. */
+export function gebrdWork(m: i32, n: i32): i32 {
+  // stacks V above X (length m) and Y above U (length n), then seven vectors
+  return 2 * PANEL * (m + n) + 4 * PANEL + 2 * m + 3 * n + 64;
+}
 
 /**
- * A (m×n, m >= n) <- its reflectors: column i holds v of H(i) below the diagonal, row i holds u of G(i) right of the
- * superdiagonal. d (n) and e (n − 1) get B, tauq and taup (n each) the factors of H and G. work: m + n elements.
+ * t (n rows of m, ldt apart) <- reflectors of Q: row j from its diagonal on, the first element to be taken as 1.
+ * p (n rows of n, ldp apart; 0: not wanted) <- reflectors of P: row j from column j + 1 on, likewise.
+ * d (n), e (n − 1): B. tauq, taup: n each, factors of the reflectors. work: gebrdWork(m, n) elements.
  */
-export function gebd2<T>(
-  m: i32, n: i32, a: usize, lda: i32, d: usize, e: usize, tauq: usize, taup: usize, work: usize,
+export function gebrd<T>(
+  m: i32, n: i32, t: usize, ldt: i32, d: usize, e: usize, tauq: usize, p: usize, ldp: i32, taup: usize, work: usize,
 ): void {
-  const v = work, w = at<T>(work, m);
-  for (let i = 0; i < n; i++) {
-    const diagonal = entry<T>(a, lda, i, i);
-    const tau = larfg<T>(m - i, diagonal, entry<T>(a, lda, min<i32>(i + 1, m - 1), i), lda);
-    store<T>(at<T>(d, i), load<T>(diagonal));
-    store<T>(at<T>(tauq, i), tau);
-    if (i + 1 < n) {
-      copy<T>(m - i, diagonal, lda, v, 1);
-      store<T>(v, <T>1);
-      larfLeft<T>(m - i, n - i - 1, v, 1, tau, entry<T>(a, lda, i, i + 1), lda, w);
-      const next = entry<T>(a, lda, i, i + 1);
-      const taur = larfg<T>(n - i - 1, next, entry<T>(a, lda, i, min<i32>(i + 2, n - 1)), 1);
-      store<T>(at<T>(e, i), load<T>(next));
-      store<T>(at<T>(taup, i), taur);
-      store<T>(next, <T>1);
-      larfRight<T>(m - i - 1, n - i - 1, next, taur, entry<T>(a, lda, i + 1, i + 1), lda, v);
-      store<T>(next, load<T>(at<T>(e, i)));
-    } else {
-      store<T>(at<T>(taup, i), <T>0);
+  const vx = work, yu = at<T>(vx, 2 * PANEL * m), rest = at<T>(yu, 2 * PANEL * n);
+  for (let j = 0; j < n; j += PANEL) {
+    const block = min<i32>(PANEL, n - j);
+    labrd<T>(m, n, j, block, t, ldt, d, e, tauq, p, ldp, taup, vx, yu, rest);
+    const next = j + block;
+    if (next < n) {
+      // M <- M − V·Yᵀ − X·Uᵀ, one product with the stacks as factors
+      gemm<T>(
+        n - next, m - next, 2 * block, <T>-1, at<T>(yu, next), 1, n, at<T>(vx, next), m, 1,
+        <T>1, at<T>(t, next * ldt + next), ldt,
+      );
     }
   }
 }
 
-/** Q (m×k, k >= n) <- the first k columns of H(0)·H(1)···H(n−1) from gebd2's A. work: m + k elements. xORGBR, 'Q'. */
-export function formQ<T>(
-  m: i32, k: i32, n: i32, a: usize, lda: i32, tauq: usize, q: usize, ldq: i32, work: usize,
+/**
+ * Steps j…j + block − 1. vx: rows 0…block − 1 are the v of this panel, rows block… the x, m elements each; yu: the y, then
+ * the u, n elements each.
+ */
+function labrd<T>(
+  m: i32, n: i32, j: i32, block: i32, t: usize, ldt: i32, d: usize, e: usize, tauq: usize, p: usize, ldp: i32,
+  taup: usize, vx: usize, yu: usize, work: usize,
 ): void {
-  setIdentity<T>(m, k, q, ldq);
-  const v = work, w = at<T>(work, m);
-  for (let i = n - 1; i >= 0; i--) {
-    copy<T>(m - i, entry<T>(a, lda, i, i), lda, v, 1);
-    store<T>(v, <T>1);
-    larfLeft<T>(m - i, k - i, v, 1, load<T>(at<T>(tauq, i)), entry<T>(q, ldq, i, i), ldq, w);
+  const V = vx, X = at<T>(vx, block * m), Y = yu, U = at<T>(yu, block * n);
+  const a = work, b = at<T>(a, 2 * PANEL), correction = at<T>(b, 2 * PANEL), r = at<T>(correction, n);
+  const w = at<T>(r, n);
+  for (let i = 0; i < block; i++) {
+    const c = j + i, column = at<T>(t, c * ldt + c);
+    const v = at<T>(V, i * m), y = at<T>(Y, i * n), x = at<T>(X, i * m), u = at<T>(U, i * n);
+    // column c of M with the updates of this panel
+    gemv<T>(true, i, m - c, <T>-1, at<T>(V, c), m, at<T>(Y, c), n, <T>1, column, 1);
+    gemv<T>(true, i, m - c, <T>-1, at<T>(X, c), m, at<T>(U, c), n, <T>1, column, 1);
+    const tq = larfg<T>(m - c, column, at<T>(column, 1));
+    store<T>(at<T>(tauq, c), tq);
+    store<T>(at<T>(d, c), load<T>(column));
+    fill<T>(c - j, <T>0, at<T>(v, j));
+    store<T>(at<T>(v, c), <T>1);
+    copy<T>(m - c - 1, at<T>(column, 1), 1, at<T>(v, c + 1), 1);
+    const others = n - c - 1, first = c + 1;
+    if (others == 0) {
+      store<T>(at<T>(taup, c), <T>0);
+      break;
+    }
+
+    // y = tauq·(Mᵀ·v − Y·(Vᵀ·v) − U·(Xᵀ·v)); the part in parentheses that does not need M:
+    gemv<T>(false, i, m - c, <T>1, at<T>(V, c), m, at<T>(v, c), 1, <T>0, a, 1);
+    gemv<T>(false, i, m - c, <T>1, at<T>(X, c), m, at<T>(v, c), 1, <T>0, b, 1);
+    gemv<T>(true, i, others, <T>1, at<T>(Y, first), n, a, 1, <T>0, correction, 1);
+    gemv<T>(true, i, others, <T>1, at<T>(U, first), n, b, 1, <T>1, correction, 1);
+    // row c of M with the updates of this panel but y's
+    copy<T>(others, at<T>(t, first * ldt + c), ldt, r, 1);
+    gemv<T>(true, i, others, <T>-1, at<T>(Y, first), n, at<T>(V, c), m, <T>1, r, 1);
+    gemv<T>(true, i, others, <T>-1, at<T>(U, first), n, at<T>(X, c), m, <T>1, r, 1);
+    // y, r <- r − y, and w = M·r below row c
+    fill<T>(m - c, <T>0, w);
+    readColumns<T>(others, m - c, at<T>(t, first * ldt + c), ldt, at<T>(v, c), tq, correction, at<T>(y, first), r, w);
+
+    copy<T>(others, r, 1, at<T>(u, first), 1);
+    const tp = larfg<T>(others, at<T>(u, first), at<T>(u, first + 1));
+    const beta = load<T>(at<T>(u, first));
+    store<T>(at<T>(e, c), beta);
+    store<T>(at<T>(taup, c), tp);
+    store<T>(at<T>(u, first), <T>1);
+    if (p != 0) copy<T>(others, at<T>(u, first), 1, at<T>(p, c * ldp + first), 1);
+    const below = m - first;
+    if (tp == <T>0) {
+      fill<T>(below, <T>0, at<T>(x, first));
+      continue;
+    }
+    const s = <T>(load<T>(r) - beta), xb = at<T>(x, first);
+    if (abs<T>(s) > <T>(safeMinimum<T>() / epsilon<T>())) {
+      // M·u = (M·r − beta·M·e₁)/(r₀ − beta): no cancellation, since beta has the other sign than r₀
+      copy<T>(below, at<T>(w, 1), 1, xb, 1);
+      axpy<T>(below, <T>-beta, at<T>(t, first * ldt + first), 1, xb, 1);
+      scal<T>(below, <T>(<T>1 / s), xb, 1);
+    } else {
+      gemv<T>(true, others, below, <T>1, at<T>(t, first * ldt + first), ldt, at<T>(u, first), 1, <T>0, xb, 1);
+    }
+    // x = taup·(M·u − V·(Yᵀ·u) − X·(Uᵀ·u))
+    gemv<T>(false, i + 1, others, <T>1, at<T>(Y, first), n, at<T>(u, first), 1, <T>0, a, 1);
+    gemv<T>(false, i, others, <T>1, at<T>(U, first), n, at<T>(u, first), 1, <T>0, b, 1);
+    gemv<T>(true, i + 1, below, <T>-1, at<T>(V, first), m, a, 1, <T>1, xb, 1);
+    gemv<T>(true, i, below, <T>-1, at<T>(X, first), m, b, 1, <T>1, xb, 1);
+    scal<T>(below, tp, xb, 1);
   }
 }
 
-/** Pᵀ (n×n) <- (G(0)·G(1)···G(n−2))ᵀ from gebd2's A. work: n elements. xORGBR, 'P'. */
-export function formPt<T>(n: i32, a: usize, lda: i32, taup: usize, pt: usize, ldp: i32, work: usize): void {
-  setIdentity<T>(n, n, pt, ldp);
-  for (let i = n - 2; i >= 0; i--) {
-    const u = entry<T>(a, lda, i, i + 1);
-    const saved = load<T>(u);
-    store<T>(u, <T>1);
-    larfRight<T>(n - i - 1, n - i - 1, u, load<T>(at<T>(taup, i)), entry<T>(pt, ldp, i + 1, i + 1), ldp, work);
-    store<T>(u, saved);
+/**
+ * For `count` rows t_k (length n, ldt apart): y_k = tau·(t_k·v − correction_k), r_k <- r_k − y_k, w <- w + r_k·t_k.
+ * Each group of eight rows is read twice while it is in the cache.
+ */
+function readColumns<T>(
+  count: i32, n: i32, t: usize, ldt: i32, v: usize, tau: T, correction: usize, y: usize, r: usize, w: usize,
+): void {
+  const row = at<T>(0, ldt), element = at<T>(0, 1);
+  let k = 0;
+  for (; k + 8 <= count; k += 8) {
+    gemvRows8<T>(n, <T>1, t, row, v, <T>0, y, element);
+    finish<T>(8, tau, correction, y, r);
+    gemvColumns8<T>(n, <T>1, t, row, r, element, w);
+    t += 8 * row;
+    y += 8 * element;
+    r += 8 * element;
+    correction += 8 * element;
+  }
+  for (; k < count; k++) {
+    store<T>(y, dot<T>(n, t, 1, v, 1));
+    finish<T>(1, tau, correction, y, r);
+    axpy<T>(n, load<T>(r), t, 1, w, 1);
+    t += row;
+    y += element;
+    r += element;
+    correction += element;
+  }
+}
+
+function finish<T>(count: i32, tau: T, correction: usize, y: usize, r: usize): void {
+  for (let k = 0; k < count; k++) {
+    const value = <T>(tau * (load<T>(at<T>(y, k)) - load<T>(at<T>(correction, k))));
+    store<T>(at<T>(y, k), value);
+    store<T>(at<T>(r, k), <T>(load<T>(at<T>(r, k)) - value));
   }
 }

@@ -1,17 +1,20 @@
-// Householder reflectors H = I − tau·v·vᵀ with v[0] = 1, as LAPACK's xLARFG and xLARF define them.
+// Householder reflectors H = I − tau·v·vᵀ with v[0] = 1 (LAPACK's xLARFG), and products of many of them in compact WY
+// form (Schreiber and Van Loan 1989; xLARFT, xLARFB, xORMQR). Reflectors and the vectors they act on are held by rows:
+// the vectors of a factor stand one after the other in memory.
 
+import { copy, dot, nrm2, scal } from "../blas/level1";
+import { gemm } from "../blas/gemm";
+import { fill } from "../blas/matrix";
 import { epsilon, safeMinimum } from "../machine";
-import { nrm2, scal } from "../blas/level1";
-import { gemv, ger } from "../blas/level2";
 import { at } from "../simd";
 
 /**
  * H·(alpha, x)ᵀ = (beta, 0)ᵀ for the vector of n elements whose first stands at `alpha` and whose other n − 1 at x,
- * incx apart. Leaves beta at `alpha`, v[1…] in x, and returns tau; tau = 0 means H = I. After xLARFG.
+ * contiguous. Leaves beta at `alpha`, v[1…] in x, and returns tau; tau = 0 means H = I. After xLARFG.
  */
-export function larfg<T>(n: i32, alpha: usize, x: usize, incx: i32): T {
+export function larfg<T>(n: i32, alpha: usize, x: usize): T {
   if (n <= 1) return <T>0;
-  let xnorm = nrm2<T>(n - 1, x, incx);
+  let xnorm = nrm2<T>(n - 1, x, 1);
   if (xnorm == <T>0) return <T>0;
   let a = load<T>(alpha);
   let beta = <T>-copysign<T>(hypotenuse<T>(a, xnorm), a);
@@ -22,15 +25,15 @@ export function larfg<T>(n: i32, alpha: usize, x: usize, incx: i32): T {
     const lift = <T>(<T>1 / least);
     while (abs<T>(beta) < least && lifts < 20) {
       lifts++;
-      scal<T>(n - 1, lift, x, incx);
+      scal<T>(n - 1, lift, x, 1);
       beta = <T>(beta * lift);
       a = <T>(a * lift);
     }
-    xnorm = nrm2<T>(n - 1, x, incx);
+    xnorm = nrm2<T>(n - 1, x, 1);
     beta = <T>-copysign<T>(hypotenuse<T>(a, xnorm), a);
   }
   const tau = <T>((beta - a) / beta);
-  scal<T>(n - 1, <T>(<T>1 / (a - beta)), x, incx);
+  scal<T>(n - 1, <T>(<T>1 / (a - beta)), x, 1);
   for (; lifts > 0; lifts--) beta = <T>(beta * least);
   store<T>(alpha, beta);
   return tau;
@@ -45,22 +48,74 @@ export function hypotenuse<T>(x: T, y: T): T {
   return <T>(w * sqrt<T>(<T>(<T>1 + q * q)));
 }
 
-/** C (m×n) <- H·C, H of order m with v at incv; work: n elements. xLARF, side left. */
-export function larfLeft<T>(m: i32, n: i32, v: usize, incv: i32, tau: T, c: usize, ldc: i32, work: usize): void {
-  if (tau == <T>0 || m == 0 || n == 0) return;
-  gemv<T>(true, m, n, <T>1, c, ldc, v, incv, <T>0, work, 1);
-  ger<T>(m, n, <T>-tau, v, incv, work, c, ldc);
+/** Reflectors that are applied together. */
+export const BLOCK: i32 = 32;
+
+/** Working memory, in elements, of applyReflectors on vectors of length n, `rows` of them. */
+export function applyReflectorsWork(rows: i32, n: i32): i32 {
+  return BLOCK * n + 2 * BLOCK * BLOCK + 2 * BLOCK * rows;
 }
 
-/** C (m×n) <- C·H, H of order n with v contiguous; work: m elements. xLARF, side right. */
-export function larfRight<T>(m: i32, n: i32, v: usize, tau: T, c: usize, ldc: i32, work: usize): void {
-  if (tau == <T>0 || m == 0 || n == 0) return;
-  gemv<T>(false, m, n, <T>1, c, ldc, v, 1, <T>0, work, 1);
-  ger<T>(m, n, <T>-tau, work, 1, v, c, ldc);
+/**
+ * Copies `count` reflectors into a block with their zeros and ones written out: v (count×n, ldv = n) <- rows `first…` of
+ * r (ldr), where reflector i starts at column i + shift; columns from `first + shift` on, n of them.
+ */
+function expand<T>(count: i32, n: i32, r: usize, ldr: i32, v: usize): void {
+  for (let i = 0; i < count; i++) {
+    const row = at<T>(v, i * n);
+    fill<T>(i, <T>0, row);
+    store<T>(at<T>(row, i), <T>1);
+    copy<T>(n - i - 1, at<T>(r, i * ldr + i + 1), 1, at<T>(row, i + 1), 1);
+  }
 }
 
-/** The address of element (i, j) of a row-major matrix. */
-// @ts-ignore: decorator
-@inline export function entry<T>(a: usize, lda: i32, i: i32, j: i32): usize {
-  return at<T>(a, i * lda + j);
+/** s (count×count, upper triangular, zeros below) with H(0)···H(count−1) = I − Vᵀ·s·V, V (count×n) by rows. xLARFT. */
+export function larft<T>(count: i32, n: i32, v: usize, tau: usize, s: usize): void {
+  fill<T>(count * count, <T>0, s);
+  for (let i = 0; i < count; i++) {
+    const t = load<T>(at<T>(tau, i));
+    // column i above the diagonal: −tau·s·(V·v_i), the products with v_i first, in place
+    for (let j = 0; j < i; j++) {
+      store<T>(at<T>(s, j * count + i), <T>(-t * dot<T>(n - i, at<T>(v, j * n + i), 1, at<T>(v, i * n + i), 1)));
+    }
+    for (let j = 0; j < i; j++) {
+      store<T>(at<T>(s, j * count + i), dot<T>(i - j, at<T>(s, j * count + j), 1, at<T>(s, j * count + i), count));
+    }
+    store<T>(at<T>(s, i * count + i), t);
+  }
+}
+
+/**
+ * X (rows×n) <- X·(I − Vᵀ·s·V), or with `transposed` X·(I − Vᵀ·sᵀ·V). work: 2·count·rows elements. xLARFB.
+ */
+export function larfb<T>(
+  transposed: bool, rows: i32, n: i32, count: i32, v: usize, ldv: i32, s: usize, x: usize, ldx: i32, work: usize,
+): void {
+  const w = work, ws = at<T>(work, count * rows);
+  gemm<T>(rows, count, n, <T>1, x, ldx, 1, v, 1, ldv, <T>0, w, count);
+  gemm<T>(rows, count, count, <T>1, w, count, 1, s, transposed ? 1 : count, transposed ? count : 1, <T>0, ws, count);
+  gemm<T>(rows, n, count, <T>-1, ws, count, 1, v, ldv, 1, <T>1, x, ldx);
+}
+
+/**
+ * X (rows×n) <- X·Qᵀ with Q = H(0)·H(1)···H(count−1): reflector i is row i of r (ldr) from column i + shift on, its first
+ * element taken as 1. work: applyReflectorsWork(rows, n) elements. xORMQR.
+ */
+export function applyReflectors<T>(
+  rows: i32, n: i32, count: i32, shift: i32, r: usize, ldr: i32, tau: usize, x: usize, ldx: i32, work: usize,
+): void {
+  const v = work, s = at<T>(v, BLOCK * n), rest = at<T>(s, 2 * BLOCK * BLOCK);
+  for (let i = ((count - 1) / BLOCK) * BLOCK; i >= 0 && count > 0; i -= BLOCK) {
+    const block = min<i32>(BLOCK, count - i), column = i + shift;
+    expand<T>(block, n - column, at<T>(r, i * ldr + column), ldr, v);
+    larft<T>(block, n - column, v, at<T>(tau, i), s);
+    larfb<T>(true, rows, n - column, block, v, n - column, s, at<T>(x, column), ldx, rest);
+  }
+}
+
+/** Row length for a working copy of rows of n elements: whole cache lines, and never a multiple of 512 bytes. */
+export function paddedLength<T>(n: i32): i32 {
+  const line = 64 / <i32>sizeof<T>();
+  const length = (n + line - 1) & -line;
+  return (length * <i32>sizeof<T>()) % 512 == 0 ? length + line : length;
 }

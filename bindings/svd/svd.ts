@@ -9,12 +9,13 @@ import { bytesOf, type DType, matrices, Tensor } from "../tensor.js";
 
 const VECTORS = ["none", "thin", "full"] as const;
 type Vectors = (typeof VECTORS)[number];
+const DRIVERS = ["auto", "qr", "dc"] as const;
 
 export interface SvdOptions {
   /** "thin": k = min(m, n) vectors a side; "full": square factors; "none": values only. Default "thin". */
   vectors?: Vectors;
-  /** "qr": bidiagonal QR iteration. "auto" chooses. */
-  driver?: "auto" | "qr";
+  /** Bidiagonal stage: "qr" iteration or divide and conquer, "dc". "auto" takes the faster one. */
+  driver?: (typeof DRIVERS)[number];
 }
 
 export interface Svd<D extends DType = DType> {
@@ -50,8 +51,8 @@ export function svd(a: TensorLike, options?: SvdOptions): Svd | { s: Tensor } {
   return run((runtime) => {
     const given = checkOptions(options, ["vectors", "driver"]);
     const vectors = given.vectors === undefined ? "thin" : checkOneOf(given.vectors, "vectors", VECTORS);
-    if (given.driver !== undefined) checkOneOf(given.driver, "driver", ["auto", "qr"]);
-    return decompose(runtime, placeMatrix(runtime, a, "a"), vectors);
+    const driver = given.driver === undefined ? "auto" : checkOneOf(given.driver, "driver", DRIVERS);
+    return decompose(runtime, placeMatrix(runtime, a, "a"), vectors, driver);
   });
 }
 
@@ -71,7 +72,7 @@ export function svd(a: TensorLike, options?: SvdOptions): Svd | { s: Tensor } {
 export function svdvals<D extends DType>(a: Tensor<D>): Tensor<D>;
 export function svdvals(a: TensorLike): Tensor;
 export function svdvals(a: TensorLike): Tensor {
-  return run((runtime) => decompose(runtime, placeMatrix(runtime, a, "a"), "none").s);
+  return run((runtime) => decompose(runtime, placeMatrix(runtime, a, "a"), "none", "auto").s);
 }
 
 /** An argument of a decomposition in kernel memory: at least two axes, finite entries. */
@@ -114,7 +115,12 @@ function unravel(index: number, shape: readonly number[]): number[] {
   return position;
 }
 
-function decompose(runtime: Runtime, a: Tensor, vectors: Vectors): Svd | { s: Tensor } {
+function decompose(
+  runtime: Runtime,
+  a: Tensor,
+  vectors: Vectors,
+  driver: (typeof DRIVERS)[number],
+): Svd | { s: Tensor } {
   const routines = runtime[a.dtype];
   const batch = a.shape.slice(0, -2);
   const [m, n] = a.shape.slice(-2) as [number, number];
@@ -127,10 +133,22 @@ function decompose(runtime: Runtime, a: Tensor, vectors: Vectors): Svd | { s: Te
   const vt = job === 0 ? undefined : Tensor.allocate(runtime, [...batch, l, n], a.dtype);
   if (sizeOf(batch) > 0) {
     const bytes = bytesOf(a.dtype);
-    const work = runtime.scratch.push(routines.gesvdScratch(m, n, job));
+    const work = runtime.scratch.push(routines.gesvdScratch(m, n, job, DRIVERS.indexOf(driver)));
     let [pu, ps, pvt] = [u?.pointer ?? 0, s.pointer, vt?.pointer ?? 0];
     for (const { pointer, rowStride, columnStride } of matrices(a)) {
-      const failed = routines.gesvd(m, n, job, pointer, rowStride, columnStride, pu, ps, pvt, work);
+      const failed = routines.gesvd(
+        m,
+        n,
+        job,
+        DRIVERS.indexOf(driver),
+        pointer,
+        rowStride,
+        columnStride,
+        pu,
+        ps,
+        pvt,
+        work,
+      );
       if (failed > 0) throw new ConvergenceError("svd", failed);
       pu += m * k * bytes;
       ps += p * bytes;
