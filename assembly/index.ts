@@ -8,6 +8,7 @@ import { gemv, gemvColumns8, gemvRows8, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { leftVector, rightVector } from "./svd/bidiagonal_dc";
+import { readColumns } from "./svd/bidiagonalize";
 import { gesvd, gesvdScratch } from "./svd/gesvd";
 import { WARM_UP_BYTES, warmUp } from "./warm_up";
 
@@ -243,4 +244,16 @@ export function dleftVector(k: i32, d: usize, z: usize, dk: f64, mu: f64, sigma:
 
 export function drightVector(k: i32, d: usize, z: usize, dk: f64, mu: f64, sigma: f64, q: usize): void {
   rightVector<f64>(k, d, z, dk, mu, sigma, q);
+}
+
+export function sreadColumns(
+  count: i32, n: i32, t: usize, ldt: i32, v: usize, tau: f32, correction: usize, y: usize, r: usize, w: usize,
+): void {
+  readColumns<f32>(count, n, t, ldt, v, tau, correction, y, r, w);
+}
+
+export function dreadColumns(
+  count: i32, n: i32, t: usize, ldt: i32, v: usize, tau: f64, correction: usize, y: usize, r: usize, w: usize,
+): void {
+  readColumns<f64>(count, n, t, ldt, v, tau, correction, y, r, w);
 }

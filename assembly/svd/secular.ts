@@ -111,13 +111,13 @@ export function solveSecular<T>(i: i32, k: i32, d: usize, z2: usize, poles: usiz
     }
     if (!(x > low && x < high)) x = <T>(<T>0.5 * (low + high));
   }
-  const shifted = iterate<T>(k, split, last, poles, z2, low, high, x);
+  const shifted = findRoot<T>(k, split, last, poles, z2, low, high, x);
   const dk = load<T>(at<T>(d, origin));
   return <T>(shifted / (dk + sqrt<T>(<T>(dk * dk + shifted))));
 }
 
 /** x with f(x) = 0 in (low, high), x relative to the origin's d². */
-function iterate<T>(k: i32, split: i32, last: bool, poles: usize, z2: usize, low: T, high: T, x: T): T {
+function findRoot<T>(k: i32, split: i32, last: bool, poles: usize, z2: usize, low: T, high: T, x: T): T {
   const eps = epsilon<T>();
   const dl = load<T>(at<T>(poles, split - 1)), dr = load<T>(at<T>(poles, split));
   const nearLeft = origin == split - 1;
