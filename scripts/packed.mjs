@@ -11,7 +11,10 @@ export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 export function execute(command, args, options = {}) {
   const { error, status, signal, stdout, stderr } = spawnSync(command, args, { encoding: "utf8", ...options });
   if (error !== undefined) throw error;
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: exit ${status ?? signal}\n${stdout}${stderr}`);
+  if (status !== 0) {
+    const [line] = args.join(" ").trim().split("\n", 1);
+    throw new Error(`${command} ${line}: exit ${status ?? signal}\n${stdout}${stderr}`);
+  }
   return stdout;
 }
 
