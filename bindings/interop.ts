@@ -166,7 +166,9 @@ function decodeNested(value: readonly unknown[], argument: string): Source {
     if (!Array.isArray(level) || level.length !== shape[axis]) {
       const where = `${argument}[${path.join("][")}]`;
       const got = Array.isArray(level) ? `length ${level.length}` : describe(level);
-      throw new RangeError(expected(where, `an array of length ${shape[axis]}, as its neighbours`, got));
+      const ragged = Array.isArray(level) || typeof level === "number";
+      const what = `an array of length ${shape[axis]}, as its neighbours`;
+      throw new (ragged ? RangeError : TypeError)(expected(where, what, got));
     }
     for (let i = 0; i < level.length; i++) {
       path.push(i);
@@ -251,8 +253,7 @@ function checkStrides(strides: unknown, argument: string, axes: number): number[
   if (strides.length !== axes) {
     throw new RangeError(expected(argument, `${axes} integers, one an axis`, shapeText(strides)));
   }
-  const limit = Number.MAX_SAFE_INTEGER;
-  return Array.from(strides, (step, axis) => checkInteger(step, `${argument}[${axis}]`, -limit, limit));
+  return Array.from(strides, (step, axis) => checkInteger(step, `${argument}[${axis}]`, -MAX_SIZE, MAX_SIZE));
 }
 
 function rowMajor(shape: readonly number[]): number[] {

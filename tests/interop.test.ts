@@ -9,6 +9,9 @@ import { describe, expect, test } from "vitest";
 import { matmul, type Nested, svd, tensor } from "../bindings/index.js";
 import { LoraAdapter, LoraLinear } from "../bindings/lora.js";
 
+// it advertises its native backend otherwise
+tf.env().set("PROD", true);
+
 describe("TensorFlow.js", () => {
   test("tensor: takes tensors of tfjs-core", () => {
     const a = tf.tensor2d([

@@ -52,8 +52,8 @@ export function matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): T
     const given = checkOptions(options, ["alpha", "beta", "out"]);
     const alpha = given.alpha === undefined ? 1 : checkNumber(given.alpha, "alpha");
     const beta = given.beta === undefined ? 0 : checkNumber(given.beta, "beta");
-    if (given.out !== undefined && !(given.out instanceof Tensor)) {
-      throw new TypeError(expected("out", "a Tensor", describe(given.out)));
+    if (given.out === undefined ? beta !== 0 : !(given.out instanceof Tensor)) {
+      throw new TypeError(expected("out", beta === 0 ? "a Tensor" : "a Tensor to scale by beta", describe(given.out)));
     }
     const left = decode(a, "a");
     const right = decode(b, "b");

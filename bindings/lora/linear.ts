@@ -48,7 +48,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   readonly #adapters = new Map<string, LoraAdapter<D>>();
   #active: string | null = null;
   #enabled = true;
-  /** The merged weight and bias while an adapter is merged. */
+  /** The merged weight, and the bias if it changed, while an adapter is merged. */
   #merged: { name: string; weight: Tensor<D>; bias: Tensor<D> | undefined } | undefined;
   #overwritten = false;
 
@@ -85,13 +85,18 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     return this.#base.shape[this.#fanInFanOut ? 1 : 0] as number;
   }
 
-  /** The weight that forward() multiplies with: the merged one while an adapter is merged. */
+  /** The weight that forward() multiplies with: the merged one while an adapter is merged and the layer enabled. */
   get weight(): Tensor<D> {
-    return this.#merged?.weight ?? this.#base;
+    return this.#counting?.weight ?? this.#base;
   }
 
   get bias(): Tensor<D> | undefined {
-    return this.#merged === undefined ? this.#bias : this.#merged.bias;
+    return this.#counting?.bias ?? this.#bias;
+  }
+
+  /** The merged weight and the bias, if it changed, where they count. */
+  get #counting(): { weight: Tensor<D>; bias: Tensor<D> | undefined } | undefined {
+    return this.#enabled ? this.#merged : undefined;
   }
 
   /** Names of the adapters, in the order they were added. */
@@ -122,6 +127,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
 
   /** The adapter of a name. */
   adapter(name: string): LoraAdapter<D> {
+    if (typeof name !== "string") throw new TypeError(expected("name", "a string", describe(name)));
     const found = this.#adapters.get(name);
     if (found === undefined) throw new RangeError(expected("name", `one of ${this.#names()}`, describe(name)));
     return found;
@@ -134,6 +140,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
    * @throws RangeError if the name is taken or the shapes do not fit the layer; TypeError if dtypes differ
    */
   addAdapter(name: string, adapter: LoraAdapter): void {
+    this.#base.alive();
     if (typeof name !== "string") throw new TypeError(expected("name", "a string", describe(name)));
     if (this.#adapters.has(name)) throw new RangeError(expected("name", "a new name", describe(name)));
     if (!(adapter instanceof LoraAdapter)) {
@@ -231,6 +238,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
    *   adapter has a bias and the layer has none
    */
   merge(name?: string, options?: MergeOptions): void {
+    this.#base.alive();
     const given = checkOptions(options, ["safe", "keepBase"]);
     const safe = given.safe === undefined ? true : checkBoolean(given.safe, "safe");
     const keepBase = given.keepBase === undefined ? true : checkBoolean(given.keepBase, "keepBase");
@@ -243,7 +251,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     if (this.#overwritten)
       throw failure("merged", "an adapter was merged with keepBase: false; the base weight is gone");
     if (adapter.bias !== undefined && this.#bias === undefined) {
-      throw new RangeError(`adapter "${wanted}" has a bias, and the layer has none to merge it into`);
+      throw new RangeError(expected("name", "an adapter without bias, as the layer has none", describe(wanted)));
     }
     run((runtime) => {
       const { weight, bias } = this.#sum(runtime, adapter, safe, wanted);

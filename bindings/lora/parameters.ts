@@ -43,6 +43,9 @@ export function trainableParameters(
 ): ParameterReport {
   const { r = 8, targetModules } = checkOptions(config, ["r", "targetModules"], "config");
   checkInteger(r, "r", 1, 2 ** 30);
+  if (targetModules !== undefined && !isListOfText(targetModules)) {
+    throw new TypeError(expected("targetModules", "an array of names", describe(targetModules)));
+  }
   if (typeof layers !== "object" || layers === null) {
     throw new TypeError(expected("layers", "LoraLinear layers or shapes", describe(layers)));
   }
@@ -63,6 +66,10 @@ export function trainableParameters(
     }
   }
   return report(trainable, base);
+}
+
+function isListOfText(value: unknown): boolean {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
 }
 
 /** PEFT's rule for a list: the name itself, or its last parts; ".weight" at the end does not count. */
