@@ -10,6 +10,7 @@ import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { leftVector, rightVector } from "./svd/bidiagonal_dc";
 import { readColumns } from "./svd/bidiagonalize";
 import { gesvd, gesvdScratch } from "./svd/gesvd";
+import { strip } from "./svd/sweep";
 import { WARM_UP_BYTES, warmUp } from "./warm_up";
 
 export { setPackMemory, warmUp };
@@ -256,4 +257,12 @@ export function dreadColumns(
   count: i32, n: i32, t: usize, ldt: i32, v: usize, tau: f64, correction: usize, y: usize, r: usize, w: usize,
 ): void {
   readColumns<f64>(count, n, t, ldt, v, tau, correction, y, r, w);
+}
+
+export function sstrip(forward: bool, count: i32, c: usize, s: usize, x: usize, ldx: i32): void {
+  strip<f32>(forward, count, c, s, x, ldx);
+}
+
+export function dstrip(forward: bool, count: i32, c: usize, s: usize, x: usize, ldx: i32): void {
+  strip<f64>(forward, count, c, s, x, ldx);
 }

@@ -31,8 +31,7 @@ const HOT = [
   ["merge", "leftVector"],
   ["merge", "rightVector"],
   ["findRoot", "sumSide"],
-  ["iterate", "lasr"],
-  ["iterate", "rot"],
+  ["applySweeps", "strip"],
 ] as const;
 
 describe.each(VARIANTS)("kernel.%s", (variant) => {

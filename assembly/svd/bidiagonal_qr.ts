@@ -2,13 +2,13 @@
 // out to full relative accuracy. Demmel and Kahan, "Accurate singular values of bidiagonal matrices" (1990); tolerance,
 // direction, shift and limit as LAPACK's xBDSQR.
 
-import { rot, scal, swap } from "../blas/level1";
+import { scal, swap } from "../blas/level1";
 import { epsilon, powerOfTwo, safeMinimum } from "../machine";
 import { at } from "../simd";
 import {
   lartg, las2, lasv2, leftC, leftS, rightC, rightS, rotationC, rotationR, rotationS, sigmaLarge, sigmaSmall,
 } from "./rotation";
-import { lasr } from "./sweep";
+import { HEADS, QUEUE, applySweeps, setSweep } from "./sweep";
 
 /** Passes over the whole matrix: LAPACK's MAXITR. */
 const MAX_PASSES = 6;
@@ -23,9 +23,9 @@ const MAX_PASSES = 6;
   store<T>(at<T>(x, i), value);
 }
 
-/** Working memory of bdsqr in elements. */
+/** Working memory of bdsqr in elements: a queue of sweeps, four rows of rotations each. */
 export function bdsqrWork(n: i32): i32 {
-  return 4 * n;
+  return 4 * QUEUE * n + <i32>HEADS / 4;
 }
 
 /**
@@ -89,14 +89,19 @@ function iterate<T>(
 ): i32 {
   const tol = tolerance<T>();
   const small = threshold<T>(n, d, e);
-  // rotations of one sweep: on vt cosines c and sines s, on ut C and S
-  const c = work, s = at<T>(work, n), C = at<T>(work, 2 * n), S = at<T>(work, 3 * n);
+  // queued rotations, a row of n a sweep: on vt cosines c and sines s, on ut C and S
+  const c = work + HEADS, s = at<T>(c, QUEUE * n), C = at<T>(s, QUEUE * n), S = at<T>(C, QUEUE * n);
+  let queued = 0;
   let steps: f64 = 0;
   const limit = <f64>MAX_PASSES * <f64>n * <f64>n;
   let oldLow = -1, oldHigh = -1;
   let downward = true;
   let high = n - 1;
   while (high > 0) {
+    if (queued == QUEUE) {
+      flush<T>(n, queued, ncvt, nru, work, vt, ldvt, ut, ldut);
+      queued = 0;
+    }
     if (steps > limit) {
       let failed = 0;
       for (let i = 0; i < n - 1; i++) if (get<T>(e, i) != <T>0) failed++;
@@ -123,8 +128,11 @@ function iterate<T>(
       set<T>(d, low, <T>sigmaLarge);
       set<T>(e, low, <T>0);
       set<T>(d, high, <T>sigmaSmall);
-      if (ncvt > 0) rot<T>(ncvt, at<T>(vt, low * ldvt), 1, at<T>(vt, high * ldvt), 1, <T>rightC, <T>rightS);
-      if (nru > 0) rot<T>(nru, at<T>(ut, low * ldut), 1, at<T>(ut, high * ldut), 1, <T>leftC, <T>leftS);
+      set<T>(c, queued * n, <T>rightC);
+      set<T>(s, queued * n, <T>rightS);
+      set<T>(C, queued * n, <T>leftC);
+      set<T>(S, queued * n, <T>leftS);
+      setSweep(work, queued++, low, 1, true);
       high -= 2;
       continue;
     }
@@ -135,21 +143,31 @@ function iterate<T>(
     oldLow = low;
     oldHigh = high;
     const shift = chooseShift<T>(n, downward, low, high, d, e, tol, least, largest);
-    const count = high - low;
-    steps += <f64>count;
+    steps += <f64>(high - low);
+    const row = queued * n;
+    const cr = at<T>(c, row), sr = at<T>(s, row), cl = at<T>(C, row), sl = at<T>(S, row);
     if (downward) {
-      if (shift == <T>0) zeroShiftDown<T>(low, high, d, e, c, s, C, S);
-      else shiftDown<T>(low, high, shift, d, e, c, s, C, S);
+      if (shift == <T>0) zeroShiftDown<T>(low, high, d, e, cr, sr, cl, sl);
+      else shiftDown<T>(low, high, shift, d, e, cr, sr, cl, sl);
       if (abs<T>(get<T>(e, high - 1)) <= small) set<T>(e, high - 1, <T>0);
     } else {
-      if (shift == <T>0) zeroShiftUp<T>(low, high, d, e, c, s, C, S);
-      else shiftUp<T>(low, high, shift, d, e, c, s, C, S);
+      if (shift == <T>0) zeroShiftUp<T>(low, high, d, e, cr, sr, cl, sl);
+      else shiftUp<T>(low, high, shift, d, e, cr, sr, cl, sl);
       if (abs<T>(get<T>(e, low)) <= small) set<T>(e, low, <T>0);
     }
-    lasr<T>(downward, count, ncvt, c, s, at<T>(vt, low * ldvt), ldvt);
-    lasr<T>(downward, count, nru, C, S, at<T>(ut, low * ldut), ldut);
+    setSweep(work, queued++, low, high - low, downward);
   }
+  flush<T>(n, queued, ncvt, nru, work, vt, ldvt, ut, ldut);
   return 0;
+}
+
+/** Applies the queued sweeps to both factors. */
+function flush<T>(
+  n: i32, sweeps: i32, ncvt: i32, nru: i32, work: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32,
+): void {
+  const c = work + HEADS, s = at<T>(c, QUEUE * n), C = at<T>(s, QUEUE * n), S = at<T>(C, QUEUE * n);
+  applySweeps<T>(work, sweeps, c, s, n, 0, ncvt, vt, ldvt);
+  applySweeps<T>(work, sweeps, C, S, n, 0, nru, ut, ldut);
 }
 
 /**
