@@ -225,6 +225,8 @@ function strictBits({ matmul, scope, svd, svdvals, tensor }, { LoraAdapter, Lora
       [120, 40],
       [40, 120],
       [150, 150],
+      [300, 260],
+      [700, 40],
       [3, 9, 6],
     ]) {
       note(`svd ${dtype} ${shape.join("×")}`, () => Object.values(svd(random(shape, dtype, 11))));
