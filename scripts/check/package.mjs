@@ -41,6 +41,7 @@ async function load(file, stdin) {
     setup(bundle) {
       bundle.onResolve({ filter: /.*/ }, ({ path, resolveDir, kind }) => {
         if (kind === "entry-point") return undefined;
+        if (kind === "dynamic-import" && stdin !== undefined) return { path, external: true };
         // the flag of package.json is put aside: what an import does shall show
         if (path.startsWith("./") || path.startsWith("../")) return { path: join(resolveDir, path), sideEffects: true };
         outside.push(path);
@@ -51,7 +52,7 @@ async function load(file, stdin) {
   const { metafile, outputFiles } = await build({
     ...(stdin === undefined ? { entryPoints: [file] } : { stdin: { contents: stdin, resolveDir: dirname(file) } }),
     bundle: true,
-    splitting: true,
+    splitting: stdin === undefined,
     write: false,
     outdir: "out",
     format: "esm",
