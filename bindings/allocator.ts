@@ -11,6 +11,8 @@ const SPLIT = 3;
 interface Block {
   pointer: number;
   units: number;
+  /** What was asked for; guard words fill the rest. */
+  bytes: number;
   free: boolean;
   before: Block | undefined;
   after: Block | undefined;
@@ -22,7 +24,7 @@ interface Block {
 export class Allocator {
   readonly #memory: WebAssembly.Memory;
   readonly #maximumBytes: number;
-  /** Bytes of guard words on each side of a block: 0, or a multiple of ALIGNMENT in the debug build. */
+  /** Least bytes of guard words on each side of a block: 0, or a multiple of ALIGNMENT in the debug build. */
   readonly #guard: number;
   readonly #lists: (Block | undefined)[] = new Array<Block | undefined>(32 << SPLIT).fill(undefined);
   readonly #rows = new Uint32Array(32);
@@ -59,6 +61,7 @@ export class Allocator {
     this.#remove(block);
     if (block.units > units) this.#split(block, units);
     block.free = false;
+    block.bytes = bytes;
     this.#used += block.units * ALIGNMENT;
     const pointer = block.pointer + this.#guard;
     this.#taken.set(pointer, block);
@@ -141,6 +144,7 @@ export class Allocator {
     const block: Block = {
       pointer,
       units,
+      bytes: 0,
       free: false,
       before: this.#last,
       after: undefined,
@@ -210,6 +214,7 @@ export class Allocator {
     const rest: Block = {
       pointer: block.pointer + units * ALIGNMENT,
       units: block.units - units,
+      bytes: 0,
       free: true,
       before: block,
       after: block.after,
@@ -235,24 +240,30 @@ export class Allocator {
     new Uint32Array(this.#memory.buffer, pointer, bytes / 4).fill(word);
   }
 
-  /** Guard words around the block, NaN inside it: what is read before it is written shows. */
+  /** Guard words around what was asked for, NaN inside it: what is read before it is written shows. */
   #fillGuards(block: Block): void {
-    const inner = block.units * ALIGNMENT - 2 * this.#guard;
-    this.#fill(block.pointer, this.#guard, GUARD);
-    this.#fill(block.pointer + this.#guard, inner, POISON);
-    this.#fill(block.pointer + this.#guard + inner, this.#guard, GUARD);
+    const { before, start, after, end } = this.#bounds(block);
+    this.#fill(before, start - before, GUARD);
+    this.#fill(start, after - start, POISON);
+    this.#fill(after, end - after, GUARD);
   }
 
   #checkGuards(block: Block): void {
-    const words = this.#guard / 4;
-    const end = block.pointer + block.units * ALIGNMENT - this.#guard;
-    for (const side of [block.pointer, end]) {
-      const at = new Uint32Array(this.#memory.buffer, side, words).findIndex((word) => word !== GUARD);
-      if (at >= 0) {
-        const start = block.pointer + this.#guard;
-        throw failure("guard", `a write outside the block ${start}…${end}: at ${side + 4 * at}`);
-      }
+    const { before, start, after, end } = this.#bounds(block);
+    for (const [from, to] of [
+      [before, start],
+      [after, end],
+    ] as const) {
+      const words = new Uint32Array(this.#memory.buffer, from, (to - from) / 4);
+      const at = words.findIndex((word) => word !== GUARD);
+      if (at >= 0) throw failure("guard", `a write outside the block ${start}…${after}: at ${from + 4 * at}`);
     }
+  }
+
+  /** Guard words stand from `before` to `start`, and from `after` to `end`. */
+  #bounds({ pointer, units, bytes }: Block): { before: number; start: number; after: number; end: number } {
+    const start = pointer + this.#guard;
+    return { before: pointer, start, after: start + 4 * Math.ceil(bytes / 4), end: pointer + units * ALIGNMENT };
   }
 }
 

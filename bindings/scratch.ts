@@ -44,7 +44,7 @@ export class Scratch {
     const size = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
     let chunk = this.#current;
     if (this.#guarded || chunk.bytes - chunk.top < size) {
-      chunk = this.#add(this.#guarded ? size : Math.max(size, FIRST_BYTES));
+      chunk = this.#add(this.#guarded ? bytes : Math.max(size, FIRST_BYTES));
     }
     const pointer = chunk.pointer + chunk.top;
     chunk.top += size;

@@ -141,16 +141,19 @@ describe("Allocator with guard words", () => {
   const bytes = 3 * ALIGNMENT;
 
   test.each([
-    ["a word before the block", -4],
-    ["a word after it", bytes],
-    ["the first word of the guard before it", -64],
-    ["the last word of the guard after it", bytes + 60],
-  ])("Allocator: a write to %s is found", (_, at) => {
+    ["a word before a block", bytes, -4],
+    ["a word after it", bytes, bytes],
+    ["the first word of the guard before it", bytes, -64],
+    ["the last word of the guard after it", bytes, bytes + 60],
+    ["a word after a block that ends between two units", 40, 40],
+    ["a word after an odd block", 5, 8],
+    ["a word of an empty block", 0, 0],
+  ])("Allocator: a write to %s is found", (_, size, at) => {
     const { memory, allocator } = make({ guard: 64 });
-    const pointer = allocator.allocate(bytes);
+    const pointer = allocator.allocate(size);
     allocator.checkGuards();
     new Float32Array(memory.buffer)[(pointer + at) / 4] = 1;
-    const error = `a write outside the block ${pointer}…${pointer + bytes}: at ${pointer + at}`;
+    const error = `a write outside the block ${pointer}…${pointer + 4 * Math.ceil(size / 4)}: at ${pointer + at}`;
     expect(() => allocator.checkGuards()).toThrow(error);
     expect(() => allocator.free(pointer)).toThrow(error);
   });

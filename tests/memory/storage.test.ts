@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Tensor } from "../../bindings/index.js";
+import { BUILD } from "../support/build.js";
 import { collectGarbage, fresh } from "../support/fresh.js";
 
 type Modules = Awaited<ReturnType<typeof fresh>>;
@@ -280,6 +281,28 @@ describe.each([{ shared: false }, { shared: true }])("memory with shared: $share
     weight.dispose();
     expect(used()).toBe(before);
   });
+
+  test.runIf(BUILD === "debug" && !shared)(
+    "checkGuards: the debug build finds a write one element beside a tensor",
+    () => {
+      for (const dtype of ["f32", "f64"] as const) {
+        for (const size of [0, 1, 5, 16]) {
+          for (const at of [-1, size]) {
+            const a = library.zeros([size], dtype);
+            const bytes = dtype === "f32" ? 4 : 8;
+            const element = new Uint8Array(load.kernel().memory.buffer, a.pointer + at * bytes, bytes);
+            const guard = element.slice();
+            load.kernel().allocator.checkGuards();
+            load.kernel()[dtype].fill(1, 1, a.pointer + at * bytes);
+            expect(() => load.kernel().allocator.checkGuards()).toThrow(expect.objectContaining({ code: "guard" }));
+            expect(() => library.tensor(a)).not.toThrow();
+            element.set(guard);
+            a.dispose();
+          }
+        }
+      }
+    },
+  );
 
   test("run: after a trap the instance is made again, tensors stay, the next call gives the same bits", () => {
     const a = library.tensor(

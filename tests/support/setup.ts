@@ -1,7 +1,8 @@
 // Loads the kernel of the project that runs: every test file starts with an initialised library.
 import { readFile } from "node:fs/promises";
-import { beforeAll } from "vitest";
+import { afterEach, beforeAll } from "vitest";
 import { init } from "../../bindings/index.js";
+import { kernel } from "../../bindings/load.js";
 import { init as initSlim } from "../../bindings/slim.js";
 import { BUILD } from "./build.js";
 
@@ -12,3 +13,6 @@ beforeAll(async () => {
     await init({ build: BUILD });
   }
 });
+
+// in the debug build: no call of the test wrote outside its blocks
+afterEach(() => kernel().allocator.checkGuards());
