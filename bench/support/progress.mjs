@@ -3,7 +3,7 @@
 import process from "node:process";
 import { SingleBar } from "cli-progress";
 
-/** @returns { step(label), stop() }: step counts one of `total` steps, label says what comes next */
+/** @returns { step(label), stop() }: step begins one of `total` steps, label says what it is */
 export function progress(total, stream = process.stderr) {
   let shown;
   if (!stream.isTTY) {
@@ -23,10 +23,16 @@ export function progress(total, stream = process.stderr) {
     barsize: 30,
     hideCursor: true,
     clearOnComplete: true,
+    // the work blocks, so the bar is drawn by its steps and not by a timer
+    fps: 100,
   });
-  bar.start(total, -1, { label: "" });
+  let started = false;
   return {
-    step: (label) => bar.increment(1, { label }),
+    step(label) {
+      if (started) bar.increment(1, { label });
+      else bar.start(total, 0, { label });
+      started = true;
+    },
     stop: () => bar.stop(),
   };
 }
