@@ -9,7 +9,7 @@ import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { leftVector, rightVector } from "./svd/bidiagonal_dc";
 import { readColumns } from "./svd/bidiagonalize";
-import { gesvd, gesvdScratch } from "./svd/gesvd";
+import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
 import { strip } from "./svd/sweep";
 import { WARM_UP_BYTES, warmUp } from "./warm_up";
 
@@ -156,6 +156,14 @@ export function sgesvdScratch(m: i32, n: i32, vectors: i32, driver: i32): f64 {
 
 export function dgesvdScratch(m: i32, n: i32, vectors: i32, driver: i32): f64 {
   return gesvdScratch<f64>(m, n, vectors, driver);
+}
+
+export function sgesvdBegin(work: usize): void {
+  gesvdBegin<f32>(work);
+}
+
+export function dgesvdBegin(work: usize): void {
+  gesvdBegin<f64>(work);
 }
 
 export function sgesvd(

@@ -33,7 +33,9 @@ export interface Routines {
   firstNonFinite(m: number, n: number, a: number, rs: number, cs: number): number;
   /** Bytes of working memory of gesvd; `vectors` is 0 (none), 1 (thin) or 2 (full). */
   gesvdScratch(m: number, n: number, vectors: number, driver: number): number;
-  /** A (m×n, strides rs, cs) = U·diag(S)·Vᵀ; returns how many values did not converge. */
+  /** Readies the working memory of gesvd. */
+  gesvdBegin(work: number): void;
+  /** A slice of A (m×n, strides rs, cs) = U·diag(S)·Vᵀ: MORE until it is done, then how many values did not converge. */
   gesvd(
     m: number,
     n: number,
@@ -95,3 +97,6 @@ export interface KernelExports {
   warmUp(work: number): void;
   warmUpBytes(): number;
 }
+
+/** What a sliced routine returns when there is more to do: call it again. */
+export const MORE = -1;

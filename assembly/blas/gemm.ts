@@ -4,6 +4,7 @@
 // BLIS gives them: every loop runs over a half-open range, so that a team can share it.
 
 import { at } from "../simd";
+import { cursor, setCursor, spend } from "../slice";
 import { KC, MC, MR, NC, NR, balanced, packedA, packedB, spilledTile } from "./blocking";
 import { gemv, scaleOrClear } from "./level2";
 import { packPanel } from "./pack";
@@ -121,6 +122,41 @@ function gemmSmall<T>(
       store<T>(z, beta == <T>0 ? <T>(alpha * s) : <T>(alpha * s + beta * load<T>(z)));
     }
   }
+}
+
+/** Operations that one step of gemmSlice may take. */
+const STEP: f64 = 6e7;
+
+/**
+ * gemm for sliced drivers (slice.ts): true when C is complete, false when the slice is over. Blocks of C are computed one after the
+ * other, `slot` of the head counts them; a product that fits a step is computed at once.
+ */
+export function gemmSlice<T>(
+  head: usize, slot: i32, m: i32, n: i32, k: i32, alpha: T,
+  a: usize, rsa: i32, csa: i32, b: usize, rsb: i32, csb: i32,
+  beta: T, c: usize, ldc: i32,
+): bool {
+  const operations = 2 * <f64>m * <f64>n * <f64>k;
+  if (m == 0 || n == 0) return true;
+  let rows = m, columns = n;
+  if (operations > STEP) {
+    rows = min<i32>(m, MC);
+    columns = max<i32>(<i32>(STEP / (2 * <f64>rows * <f64>k)) & -16, 16);
+  }
+  const down = (m + rows - 1) / rows;
+  for (;;) {
+    const block = cursor(head, slot);
+    const i = (block % down) * rows, j = (block / down) * columns;
+    if (j >= n) break;
+    const mb = min<i32>(rows, m - i), nb = min<i32>(columns, n - j);
+    gemm<T>(
+      mb, nb, k, alpha, at<T>(a, i * rsa), rsa, csa, at<T>(b, j * csb), rsb, csb, beta, at<T>(c, i * ldc + j), ldc,
+    );
+    setCursor(head, slot, block + 1);
+    if (spend(2 * <f64>mb * <f64>nb * <f64>k)) return false;
+  }
+  setCursor(head, slot, 0);
+  return true;
 }
 
 /** `batch` products, operands sa, sb, sc elements apart (0 repeats an operand; sc > 0). Other arguments as gemm's. */

@@ -9,10 +9,11 @@
 
 import { copy, nrm2, rot, scal } from "../blas/level1";
 import { ger } from "../blas/level2";
-import { gemm } from "../blas/gemm";
+import { gemmSlice } from "../blas/gemm";
 import { fill, setIdentity } from "../blas/matrix";
-import { epsilon, exponent, powerOfTwo } from "../machine";
+import { epsilon, exponent, scaleByPowerOfTwo } from "../machine";
 import { at, lanes } from "../simd";
+import { begin, cursor, interrupted, setCursor, spend } from "../slice";
 import { bdsqr, bdsqrWork } from "./bidiagonal_qr";
 import { hypotenuse } from "./householder";
 import { lartg, rotationC, rotationR, rotationS } from "./rotation";
@@ -22,14 +23,20 @@ import { lasr } from "./sweep";
 /** Nodes up to this size are solved by QR iteration. */
 const LEAF: i32 = 24;
 
-/** Working memory of bdsdc in elements of T, then in 32-bit integers behind them. */
-export function bdsdcWork(n: i32): f64 {
+/** Bytes before the vectors of the working memory: a head (see slice.ts). */
+const STATE_BYTES: usize = 64;
+
+// cursors of the head
+const NODE = 0, PHASE = 1, INDEX = 2, COUNT = 3, OUT = 4, PENDING = 5, LEFTS = 6, BOTHS = 7, SCALE = 8, NODES = 9;
+
+/** Working memory of bdsdc in elements of T; integers follow. */
+function elements(n: i32): f64 {
   return 2 * <f64>n * <f64>n + 12 * <f64>n + <f64>bdsqrWork(LEAF + 1) + 64;
 }
 
 /** Bytes of working memory of bdsdc. */
 export function bdsdcScratch<T>(n: i32): f64 {
-  return bdsdcWork(n) * <f64>sizeof<T>() + 8 * 4 * <f64>n;
+  return <f64>STATE_BYTES + elements(n) * <f64>sizeof<T>() + 10 * 4 * <f64>(n + 8);
 }
 
 // @ts-ignore: decorator
@@ -52,18 +59,42 @@ export function bdsdcScratch<T>(n: i32): f64 {
   store<i32>(x + (<usize>i << 2), value);
 }
 
-/** What a call of bdsdc works on: one set an instance. Addresses; leading dimensions in elements. */
-let D: usize = 0, E: usize = 0, UT: usize = 0, VT: usize = 0, ORDER: usize = 0, WORK: usize = 0, INTS: usize = 0;
+/** What a call works on: one set an instance. Addresses; leading dimensions in elements. */
+let D: usize = 0, E: usize = 0, UT: usize = 0, VT: usize = 0, ORDER: usize = 0, HEAD: usize = 0, WORK: usize = 0;
+let INTS: usize = 0, TREE: usize = 0;
 let LDU: i32 = 0, LDV: i32 = 0, SIZE: i32 = 0;
 
+/** Readies bdsdcSlice. */
+export function bdsdcBegin<T>(n: i32, ut: usize, ldu: i32, vt: usize, ldv: i32, work: usize): void {
+  begin(work);
+  place<T>(n, 0, 0, ut, ldu, vt, ldv, 0, work);
+  setIdentity<T>(n, n, ut, ldu);
+  setIdentity<T>(n, n, vt, ldv);
+  listNodes(0, n, 0);
+}
+
 /**
- * B = U·S·Vᵀ for upper bidiagonal B with diagonal d (n) and superdiagonal e (n − 1). d <- values; ut, vt (n×n) <- vectors
- * by rows; order (n integers) <- where the values stand, ascending. Returns 0, or how many values failed.
- * work: bdsdcScratch(n) bytes.
+ * B = U·S·Vᵀ for upper bidiagonal B with diagonal d (n) and superdiagonal e (n − 1), a slice of it: MORE or STOPPED until it
+ * is done. d <- values; ut, vt (n×n) <- vectors by rows; order (n integers) <- where the values stand, ascending. Returns 0,
+ * or how many values failed. work: bdsdcScratch(n) bytes, readied by bdsdcBegin.
  */
-export function bdsdc<T>(
+export function bdsdcSlice<T>(
   n: i32, d: usize, e: usize, ut: usize, ldu: i32, vt: usize, ldv: i32, order: usize, work: usize,
 ): i32 {
+  place<T>(n, d, e, ut, ldu, vt, ldv, order, work);
+  for (let node = cursor(HEAD, NODE); node < cursor(HEAD, NODES); node++) {
+    const low = index(TREE, 3 * node), size = index(TREE, 3 * node + 1), sqre = index(TREE, 3 * node + 2);
+    const result = size <= LEAF ? solveLeaf<T>(low, size, sqre) : merge<T>(low, size, sqre);
+    if (result != 0) return result;
+    setCursor(HEAD, NODE, node + 1);
+    if (spend(<f64>size * <f64>size)) return interrupted();
+  }
+  return 0;
+}
+
+function place<T>(
+  n: i32, d: usize, e: usize, ut: usize, ldu: i32, vt: usize, ldv: i32, order: usize, work: usize,
+): void {
   D = d;
   E = e;
   UT = ut;
@@ -71,19 +102,25 @@ export function bdsdc<T>(
   VT = vt;
   LDV = ldv;
   ORDER = order;
-  WORK = work;
+  HEAD = work;
+  WORK = work + STATE_BYTES;
   SIZE = n;
-  INTS = work + <usize>(bdsdcWork(n) * <f64>sizeof<T>());
-  setIdentity<T>(n, n, ut, ldu);
-  setIdentity<T>(n, n, vt, ldv);
-  return solveNode<T>(0, n, 0);
+  INTS = WORK + <usize>(elements(n) * <f64>sizeof<T>());
+  TREE = INTS + 6 * 4 * <usize>n;
 }
 
-function solveNode<T>(low: i32, n: i32, sqre: i32): i32 {
-  if (n <= LEAF) return solveLeaf<T>(low, n, sqre);
-  const nl = n / 2, nr = n - nl - 1;
-  const failed = solveNode<T>(low, nl, 1) + solveNode<T>(low + nl + 1, nr, sqre);
-  return failed > 0 ? failed : merge<T>(low, nl, nr, sqre);
+/** Lists the nodes of a subtree, children before parents: low, n, sqre each. */
+function listNodes(low: i32, n: i32, sqre: i32): void {
+  if (n > LEAF) {
+    const nl = n / 2;
+    listNodes(low, nl, 1);
+    listNodes(low + nl + 1, n - nl - 1, sqre);
+  }
+  const node = cursor(HEAD, NODES);
+  setIndex(TREE, 3 * node, low);
+  setIndex(TREE, 3 * node + 1, n);
+  setIndex(TREE, 3 * node + 2, sqre);
+  setCursor(HEAD, NODES, node + 1);
 }
 
 // @ts-ignore: decorator
@@ -133,43 +170,126 @@ function turnBidiagonal<T>(n: i32, wide: bool, d: usize, e: usize, x: usize, ldx
 /** Kinds of rows: nonzero in the left half only, in both, in the right only. */
 const LEFT = 0, BOTH = 1, RIGHT = 2;
 
-/** Joins the halves low…low + nl − 1 and low + nl + 1…; row low + nl is the one that tore them. */
-function merge<T>(low: i32, nl: i32, nr: i32, sqre: i32): i32 {
+// Phases of a merge.
+const TEAR = 0, DEFLATE = 1, ROOTS = 2, RECOMPUTE = 3, LEFT_ROWS = 4, LEFT_Q = 5, LEFT_FIRST = 6, LEFT_SECOND = 7;
+const RIGHT_ROWS = 8, RIGHT_Q = 9, RIGHT_FIRST = 10, RIGHT_SECOND = 11, VALUES = 12;
+
+// Working memory of a merge: vectors of SIZE elements, two matrices, vectors of SIZE integers.
+// @ts-ignore: decorator
+@inline function vector<T>(slot: i32): usize {
+  return at<T>(WORK, slot * SIZE + (slot > 0 ? 1 : 0));
+}
+const Z = 0, DS = 1, ZS = 2, Z2 = 3, MU = 4, SIGMA = 5, POLES = 6, DG = 7, ZG = 8, NEW = 9;
+
+// @ts-ignore: decorator
+@inline function integers(slot: i32): usize {
+  return INTS + 4 * <usize>slot * <usize>SIZE;
+}
+const SORTED = 0, ROWS = 1, DEFLATED = 2, KIND = 3, FROM = 4, GATHERED = 5;
+
+/**
+ * Joins the halves of the node low…low + n − 1, whose row low + n/2 tore them: 0, or MORE or STOPPED, or the number of
+ * values that failed.
+ */
+function merge<T>(low: i32, n: i32, sqre: i32): i32 {
+  const nl = n / 2, nr = n - nl - 1, columns = n + sqre, middle = low + nl;
+  const old = at<T>(WORK, 12 * SIZE + bdsqrWork(LEAF + 1) + 64), q = at<T>(old, SIZE * SIZE);
+  while (cursor(HEAD, PHASE) <= VALUES) {
+    const k = cursor(HEAD, COUNT), firstBoth = 1 + cursor(HEAD, LEFTS), firstRight = firstBoth + cursor(HEAD, BOTHS);
+    let done = true;
+    switch (cursor(HEAD, PHASE)) {
+      case TEAR:
+        if (!tear<T>(low, nl, nr, sqre)) return 0;
+        break;
+      case DEFLATE:
+        done = deflate<T>(low, n, columns);
+        break;
+      case ROOTS:
+        done = findRoots<T>(k);
+        if (cursor(HEAD, OUT) < 0) return 1;
+        break;
+      case RECOMPUTE:
+        done = recomputeZ<T>(k);
+        if (done) arrange<T>(k);
+        break;
+      case LEFT_ROWS:
+        done = gatherRows<T>(n, k, low, n, UT, LDU, old);
+        break;
+      case LEFT_Q:
+        done = buildVectors<T>(true, k, q);
+        break;
+      case LEFT_FIRST:
+        // the pole at zero belongs to the torn row, which is a column of its own
+        done = gemmSlice<T>(
+          HEAD, INDEX, k, nl, firstRight - 1, <T>1, at<T>(q, 1), k, 1, at<T>(old, n), n, 1, <T>0, uRow<T>(low, low), LDU,
+        );
+        if (done) copy<T>(k, q, k, uRow<T>(low, middle), LDU);
+        break;
+      case LEFT_SECOND:
+        done = gemmSlice<T>(
+          HEAD, INDEX, k, nr, k - firstBoth, <T>1, at<T>(q, firstBoth), k, 1, at<T>(old, firstBoth * n + nl + 1), n, 1,
+          <T>0, uRow<T>(low, middle + 1), LDU,
+        );
+        if (done) for (let i = k; i < n; i++) copy<T>(n, at<T>(old, i * n), 1, uRow<T>(low + i, low), 1);
+        break;
+      case RIGHT_ROWS:
+        done = gatherRows<T>(n, k, low, columns, VT, LDV, old);
+        break;
+      case RIGHT_Q:
+        done = buildVectors<T>(false, k, q);
+        break;
+      case RIGHT_FIRST:
+        done = gemmSlice<T>(
+          HEAD, INDEX, k, nl + 1, firstRight, <T>1, q, k, 1, old, columns, 1, <T>0, vRow<T>(low, low), LDV,
+        );
+        break;
+      case RIGHT_SECOND:
+        done = gemmSlice<T>(
+          HEAD, INDEX, k, nr + sqre, k - firstBoth, <T>1, at<T>(q, firstBoth), k, 1,
+          at<T>(old, firstBoth * columns + nl + 1), columns, 1, <T>0, vRow<T>(low, middle + 1), LDV,
+        );
+        if (done && index(integers(KIND), nl) == BOTH) {
+          // the pole at zero has a part in the right half, too
+          ger<T>(k, nr + sqre, <T>1, q, k, at<T>(old, nl + 1), vRow<T>(low, middle + 1), LDV);
+        }
+        if (done) for (let i = k; i < n; i++) copy<T>(columns, at<T>(old, i * columns), 1, vRow<T>(low + i, low), 1);
+        break;
+      default:
+        finish<T>(low, n, k);
+    }
+    if (!done) return interrupted();
+    setCursor(HEAD, PHASE, cursor(HEAD, PHASE) + 1);
+  }
+  setCursor(HEAD, PHASE, TEAR);
+  return 0;
+}
+
+/** Scales the node, writes the torn row in the basis of the halves' right vectors; false if the node is zero. */
+function tear<T>(low: i32, nl: i32, nr: i32, sqre: i32): bool {
   const n = nl + nr + 1, columns = n + sqre, middle = low + nl;
-  const d = at<T>(D, low);
+  const d = at<T>(D, low), z = vector<T>(Z), kind = integers(KIND);
   let alpha = get<T>(D, middle), beta = get<T>(E, middle);
-
-  // working memory: vectors of n elements, then two matrices
-  const z = WORK, ds = at<T>(z, n + 1), z2 = at<T>(ds, n), mu = at<T>(z2, n), sigma = at<T>(mu, n);
-  const zs = at<T>(sigma, n), poles = at<T>(zs, n), dg = at<T>(poles, n), zg = at<T>(dg, n), dNew = at<T>(zg, n);
-  const matrices = at<T>(WORK, 12 * SIZE + bdsqrWork(LEAF + 1) + 64);
-  const old = matrices, q = at<T>(matrices, SIZE * SIZE);
-  const sorted = INTS, rows = sorted + 4 * <usize>SIZE, deflated = rows + 4 * <usize>SIZE;
-  const kind = deflated + 4 * <usize>SIZE, place = kind + 4 * <usize>SIZE, from = place + 4 * <usize>SIZE;
-  const gathered = from + 4 * <usize>SIZE;
-
   set<T>(d, nl, <T>0);
   let largest = max<T>(abs<T>(alpha), abs<T>(beta));
   for (let i = 0; i < n; i++) largest = max<T>(largest, get<T>(d, i));
   if (largest == <T>0) {
     for (let i = 0; i < n; i++) setIndex(ORDER, low + i, i);
-    return 0;
+    return false;
   }
   // by a power of two, so that nothing that matters underflows when it is squared
   const scale = exponent<T>(largest);
-  const down = powerOfTwo<T>(-scale);
-  alpha = <T>(alpha * down);
-  beta = <T>(beta * down);
-  scal<T>(n, down, d, 1);
-  largest = <T>(largest * down);
-  const tol = <T>(<T>64 * epsilon<T>() * largest);
+  setCursor(HEAD, SCALE, scale);
+  alpha = scaleByPowerOfTwo<T>(alpha, -scale);
+  beta = scaleByPowerOfTwo<T>(beta, -scale);
+  for (let i = 0; i < n; i++) set<T>(d, i, scaleByPowerOfTwo<T>(get<T>(d, i), -scale));
+  const tol = <T>(<T>64 * epsilon<T>() * scaleByPowerOfTwo<T>(largest, -scale));
+  set<T>(vector<T>(NEW), 0, tol);
 
-  // the torn row in the basis of the halves' right vectors
   for (let i = 0; i < columns; i++) {
     const inLeft = i <= nl;
     const entry = load<T>(vRow<T>(low + i, inLeft ? middle : middle + 1));
     set<T>(z, i, <T>((inLeft ? alpha : beta) * entry));
-    setIndex(kind, i, inLeft ? LEFT : RIGHT);
+    if (i < n) setIndex(kind, i, inLeft ? LEFT : RIGHT);
   }
   let z1 = get<T>(z, nl);
   if (sqre == 1) {
@@ -182,83 +302,15 @@ function merge<T>(low: i32, nl: i32, nr: i32, sqre: i32): i32 {
     }
   }
   if (abs<T>(z1) <= tol) z1 = tol;
-
-  mergeOrders<T>(low, nl, nr, d, sorted);
-  const k = deflate<T>(low, n, nl, columns, d, z, z1, tol, sorted, kind, rows, deflated, ds, zs);
-
-  // new values
-  for (let i = 0; i < k; i++) {
-    const value = get<T>(zs, i);
-    set<T>(z2, i, <T>(value * value));
-  }
-  for (let i = 0; i < k; i++) {
-    const m = solveSecular<T>(i, k, ds, z2, poles);
-    if (m != m) return 1;
-    set<T>(mu, i, m);
-    setIndex(from, i, origin);
-    set<T>(sigma, i, <T>(get<T>(ds, origin) + m));
-  }
-  recomputeZ<T>(k, ds, mu, from, sigma, zs, z2);
-
-  // rows by kind: the pole at zero, then left, both, right
-  let count = 1;
-  setIndex(gathered, 0, 0);
-  let lefts = 0, boths = 0;
-  for (let type = LEFT; type <= RIGHT; type++) {
-    for (let i = 1; i < k; i++) {
-      if (index(kind, index(rows, i)) != type) continue;
-      setIndex(gathered, count++, i);
-      if (type == LEFT) lefts++;
-      else if (type == BOTH) boths++;
-    }
-  }
-  for (let i = 0; i < k; i++) {
-    set<T>(dg, i, get<T>(ds, index(gathered, i)));
-    set<T>(zg, i, get<T>(zs, index(gathered, i)));
-  }
-
-  // left vectors
-  gatherRows<T>(n, k, low, n, UT, LDU, rows, gathered, deflated, old);
-  for (let i = 0; i < k; i++) {
-    const dk = get<T>(ds, index(from, i));
-    leftVector<T>(k, dg, zg, dk, get<T>(mu, i), get<T>(sigma, i), at<T>(q, i * k));
-  }
-  const firstBoth = 1 + lefts, firstRight = firstBoth + boths;
-  gemm<T>(k, nl, firstRight - 1, <T>1, at<T>(q, 1), k, 1, at<T>(old, n), n, 1, <T>0, uRow<T>(low, low), LDU);
-  copy<T>(k, q, k, uRow<T>(low, middle), LDU);
-  gemm<T>(
-    k, nr, k - firstBoth, <T>1, at<T>(q, firstBoth), k, 1, at<T>(old, firstBoth * n + nl + 1), n, 1,
-    <T>0, uRow<T>(low, middle + 1), LDU,
-  );
-  for (let i = k; i < n; i++) copy<T>(n, at<T>(old, i * n), 1, uRow<T>(low + i, low), 1);
-
-  // right vectors
-  gatherRows<T>(n, k, low, columns, VT, LDV, rows, gathered, deflated, old);
-  for (let i = 0; i < k; i++) {
-    const dk = get<T>(ds, index(from, i));
-    rightVector<T>(k, dg, zg, dk, get<T>(mu, i), get<T>(sigma, i), at<T>(q, i * k));
-  }
-  gemm<T>(k, nl + 1, firstRight, <T>1, q, k, 1, old, columns, 1, <T>0, vRow<T>(low, low), LDV);
-  gemm<T>(
-    k, nr + sqre, k - firstBoth, <T>1, at<T>(q, firstBoth), k, 1, at<T>(old, firstBoth * columns + nl + 1), columns, 1,
-    <T>0, vRow<T>(low, middle + 1), LDV,
-  );
-  if (index(kind, nl) == BOTH) {
-    // the pole at zero has a part in the right half, too
-    ger<T>(k, nr + sqre, <T>1, q, k, at<T>(old, nl + 1), vRow<T>(low, middle + 1), LDV);
-  }
-  for (let i = k; i < n; i++) copy<T>(columns, at<T>(old, i * columns), 1, vRow<T>(low + i, low), 1);
-
-  // values: the new ones, then the deflated ones, which are sorted too
-  for (let i = 0; i < n; i++) set<T>(dNew, i, i < k ? get<T>(sigma, i) : get<T>(d, index(deflated, i - k)));
-  copy<T>(n, dNew, 1, d, 1);
-  scal<T>(n, powerOfTwo<T>(scale), d, 1);
-  let a = 0, b = k;
-  for (let i = 0; i < n; i++) {
-    const first = b >= n || (a < k && get<T>(d, a) <= get<T>(d, b));
-    setIndex(ORDER, low + i, first ? a++ : b++);
-  }
-  return 0;
+  mergeOrders<T>(low, nl, nr, d, integers(SORTED));
+  setIndex(integers(ROWS), 0, nl);
+  set<T>(vector<T>(DS), 0, <T>0);
+  set<T>(vector<T>(ZS), 0, z1);
+  setCursor(HEAD, INDEX, 0);
+  setCursor(HEAD, COUNT, 1);
+  setCursor(HEAD, OUT, 0);
+  setCursor(HEAD, PENDING, -1);
+  return true;
 }
 
 /** sorted (n − 1 positions) <- the halves' values in ascending order. */
@@ -276,53 +328,56 @@ function mergeOrders<T>(low: i32, nl: i32, nr: i32, d: usize, sorted: usize): vo
 
 /**
  * Sets aside what the arrow need not know: values whose z is negligible, and one of each pair of values that agree, after a
- * rotation that moves all of z to the other. rows, ds, zs (k) <- positions, values and z of what is left, ascending, the
- * pole at zero first; deflated (n − k) <- positions of the rest, ascending. Returns k.
+ * rotation that moves all of z to the other. ROWS, DS, ZS (k) <- positions, values and z of what is left, ascending, the
+ * pole at zero first; DEFLATED (n − k) <- positions of the rest, ascending; k into COUNT.
  */
-function deflate<T>(
-  low: i32, n: i32, nl: i32, columns: i32, d: usize, z: usize, z1: T, tol: T, sorted: usize, kind: usize, rows: usize,
-  deflated: usize, ds: usize, zs: usize,
-): i32 {
-  setIndex(rows, 0, nl);
-  set<T>(ds, 0, <T>0);
-  set<T>(zs, 0, z1);
-  let k = 1, out = 0, pending = -1;
-  for (let i = 0; i < n - 1; i++) {
-    const j = index(sorted, i);
+function deflate<T>(low: i32, n: i32, columns: i32): bool {
+  const d = at<T>(D, low), z = vector<T>(Z), tol = get<T>(vector<T>(NEW), 0);
+  const kind = integers(KIND), deflated = integers(DEFLATED);
+  let out = cursor(HEAD, OUT), pending = cursor(HEAD, PENDING);
+  for (let i = cursor(HEAD, INDEX); i < n - 1; i++) {
+    const j = index(integers(SORTED), i);
+    let cost: f64 = 1;
     if (abs<T>(get<T>(z, j)) <= tol) {
       setIndex(deflated, out++, j);
-      continue;
-    }
-    if (pending >= 0) {
-      if (<T>(get<T>(d, j) - get<T>(d, pending)) <= tol) {
+    } else {
+      if (pending >= 0 && <T>(get<T>(d, j) - get<T>(d, pending)) <= tol) {
         const zj = get<T>(z, j), zp = get<T>(z, pending);
         const r = hypotenuse<T>(zj, zp);
         const c = <T>(zj / r), s = <T>(-zp / r);
         rot<T>(n, uRow<T>(low + pending, low), 1, uRow<T>(low + j, low), 1, c, s);
         rot<T>(columns, vRow<T>(low + pending, low), 1, vRow<T>(low + j, low), 1, c, s);
+        cost = 12 * <f64>n;
         set<T>(z, j, r);
         set<T>(z, pending, <T>0);
         if (index(kind, j) != index(kind, pending)) setIndex(kind, j, BOTH);
         setIndex(deflated, out++, pending);
-      } else {
-        setIndex(rows, k, pending);
-        set<T>(ds, k, get<T>(d, pending));
-        set<T>(zs, k, get<T>(z, pending));
-        k++;
+      } else if (pending >= 0) {
+        keep<T>(d, z, pending);
       }
+      pending = j;
     }
-    pending = j;
+    setCursor(HEAD, INDEX, i + 1);
+    setCursor(HEAD, OUT, out);
+    setCursor(HEAD, PENDING, pending);
+    if (spend(cost)) return false;
   }
-  if (pending >= 0) {
-    setIndex(rows, k, pending);
-    set<T>(ds, k, get<T>(d, pending));
-    set<T>(zs, k, get<T>(z, pending));
-    k++;
-  }
+  if (pending >= 0) keep<T>(d, z, pending);
   // poles must differ: xLASD2 moves one too near to zero away from it
-  if (k > 1 && get<T>(ds, 1) <= <T>(<T>0.5 * tol)) set<T>(ds, 1, <T>(<T>0.5 * tol));
+  const ds = vector<T>(DS), half = <T>(<T>0.5 * tol);
+  if (cursor(HEAD, COUNT) > 1 && get<T>(ds, 1) <= half) set<T>(ds, 1, half);
   sortDeflated<T>(out, deflated, d);
-  return k;
+  setCursor(HEAD, INDEX, 0);
+  return true;
+}
+
+/** Adds position j to those that stay. */
+function keep<T>(d: usize, z: usize, j: i32): void {
+  const k = cursor(HEAD, COUNT);
+  setIndex(integers(ROWS), k, j);
+  set<T>(vector<T>(DS), k, get<T>(d, j));
+  set<T>(vector<T>(ZS), k, get<T>(z, j));
+  setCursor(HEAD, COUNT, k + 1);
 }
 
 /** Deflated values come out nearly sorted: insertion. */
@@ -338,30 +393,113 @@ function sortDeflated<T>(count: i32, deflated: usize, d: usize): void {
   }
 }
 
+/** SIGMA, MU, FROM (k) <- the roots, as values and relative to a pole; OUT < 0 if one was not found. */
+function findRoots<T>(k: i32): bool {
+  const ds = vector<T>(DS), zs = vector<T>(ZS), z2 = vector<T>(Z2);
+  let i = cursor(HEAD, INDEX);
+  if (i == 0) {
+    for (let j = 0; j < k; j++) {
+      const value = get<T>(zs, j);
+      set<T>(z2, j, <T>(value * value));
+    }
+  }
+  for (; i < k; i++) {
+    const m = solveSecular<T>(i, k, ds, z2, vector<T>(POLES));
+    if (m != m) {
+      setCursor(HEAD, OUT, -1);
+      return true;
+    }
+    set<T>(vector<T>(MU), i, m);
+    setIndex(integers(FROM), i, origin);
+    set<T>(vector<T>(SIGMA), i, <T>(get<T>(ds, origin) + m));
+    setCursor(HEAD, INDEX, i + 1);
+    if (spend(40 * <f64>k)) return false;
+  }
+  setCursor(HEAD, INDEX, 0);
+  return true;
+}
+
 /** old (n×columns) <- the rows of x that stay in play, in gathered order, then the deflated ones. */
-function gatherRows<T>(
-  n: i32, k: i32, low: i32, columns: i32, x: usize, ldx: i32, rows: usize, gathered: usize, deflated: usize, old: usize,
-): void {
-  for (let i = 0; i < n; i++) {
-    const row = i < k ? index(rows, index(gathered, i)) : index(deflated, i - k);
+function gatherRows<T>(n: i32, k: i32, low: i32, columns: i32, x: usize, ldx: i32, old: usize): bool {
+  for (let i = cursor(HEAD, INDEX); i < n; i++) {
+    const row = i < k ? index(integers(ROWS), index(integers(GATHERED), i)) : index(integers(DEFLATED), i - k);
     copy<T>(columns, at<T>(x, (low + row) * ldx + low), 1, at<T>(old, i * columns), 1);
+    setCursor(HEAD, INDEX, i + 1);
+    if (spend(<f64>columns)) return false;
+  }
+  setCursor(HEAD, INDEX, 0);
+  return true;
+}
+
+/** GATHERED (k) <- the order of the poles in which rows of a kind are neighbours: the one at zero, left, both, right. */
+function arrange<T>(k: i32): void {
+  const gathered = integers(GATHERED), kind = integers(KIND), rows = integers(ROWS);
+  setIndex(gathered, 0, 0);
+  let count = 1;
+  for (let type = LEFT; type <= RIGHT; type++) {
+    const before = count;
+    for (let i = 1; i < k; i++) if (index(kind, index(rows, i)) == type) setIndex(gathered, count++, i);
+    if (type == LEFT) setCursor(HEAD, LEFTS, count - before);
+    else if (type == BOTH) setCursor(HEAD, BOTHS, count - before);
+  }
+  for (let i = 0; i < k; i++) {
+    set<T>(vector<T>(DG), i, get<T>(vector<T>(DS), index(gathered, i)));
+    set<T>(vector<T>(ZG), i, get<T>(vector<T>(ZS), index(gathered, i)));
+  }
+}
+
+/** q (k×k) <- left or right vectors of the arrow by rows, entries in gathered order. */
+function buildVectors<T>(left: bool, k: i32, q: usize): bool {
+  const dg = vector<T>(DG), zg = vector<T>(ZG);
+  for (let i = cursor(HEAD, INDEX); i < k; i++) {
+    const dk = get<T>(vector<T>(DS), index(integers(FROM), i));
+    const mu = get<T>(vector<T>(MU), i), sigma = get<T>(vector<T>(SIGMA), i), row = at<T>(q, i * k);
+    if (left) leftVector<T>(k, dg, zg, dk, mu, sigma, row);
+    else rightVector<T>(k, dg, zg, dk, mu, sigma, row);
+    setCursor(HEAD, INDEX, i + 1);
+    if (spend(10 * <f64>k)) return false;
+  }
+  setCursor(HEAD, INDEX, 0);
+  return true;
+}
+
+/** The node's values: the new ones, then the deflated ones, both ascending; ORDER merges them. */
+function finish<T>(low: i32, n: i32, k: i32): void {
+  const d = at<T>(D, low), values = vector<T>(NEW), scale = cursor(HEAD, SCALE);
+  for (let i = 0; i < n; i++) {
+    set<T>(values, i, i < k ? get<T>(vector<T>(SIGMA), i) : get<T>(d, index(integers(DEFLATED), i - k)));
+  }
+  let a = 0, b = k;
+  for (let i = 0; i < n; i++) {
+    set<T>(d, i, scaleByPowerOfTwo<T>(get<T>(values, i), scale));
+    const first = b >= n || (a < k && get<T>(values, a) <= get<T>(values, b));
+    setIndex(ORDER, low + i, first ? a++ : b++);
   }
 }
 
 /**
- * z for which the computed σ are exact (Gu and Eisenstat): z_i² = Π_j (σ_j² − d_i²) / Π_{j≠i} (d_j² − d_i²), signs as before.
- * product: k elements of working memory.
+ * z for which the computed σ are exact (Gu and Eisenstat): z_i² = Π_j (σ_j² − d_i²) / Π_{j≠i} (d_j² − d_i²), signs as
+ * before. Z2 holds the products.
  */
-function recomputeZ<T>(k: i32, d: usize, mu: usize, from: usize, sigma: usize, z: usize, product: usize): void {
-  fill<T>(k, <T>1, product);
-  for (let j = 0; j < k; j++) {
-    const dk = get<T>(d, index(from, j)), m = get<T>(mu, j), s = get<T>(sigma, j);
-    // factors for i <= j pair with d_{j+1}, those for i > j with d_j; the last root stands alone
-    if (j < k - 1) ratios<T>(j + 1, d, dk, m, s, get<T>(d, j + 1), product);
-    else lastFactor<T>(k, d, dk, m, s, product);
-    if (j < k - 1) ratios<T>(k - j - 1, at<T>(d, j + 1), dk, m, s, get<T>(d, j), at<T>(product, j + 1));
+function recomputeZ<T>(k: i32): bool {
+  const d = vector<T>(DS), z = vector<T>(ZS), product = vector<T>(Z2);
+  let j = cursor(HEAD, INDEX);
+  if (j == 0) fill<T>(k, <T>1, product);
+  for (; j < k; j++) {
+    const dk = get<T>(d, index(integers(FROM), j)), m = get<T>(vector<T>(MU), j), s = get<T>(vector<T>(SIGMA), j);
+    if (j < k - 1) {
+      // factors for i <= j pair with d_{j+1}, those for i > j with d_j
+      ratios<T>(j + 1, d, dk, m, s, get<T>(d, j + 1), product);
+      ratios<T>(k - j - 1, at<T>(d, j + 1), dk, m, s, get<T>(d, j), at<T>(product, j + 1));
+    } else {
+      lastFactor<T>(k, d, dk, m, s, product);
+    }
+    setCursor(HEAD, INDEX, j + 1);
+    if (spend(10 * <f64>k)) return false;
   }
   for (let i = 0; i < k; i++) set<T>(z, i, copysign<T>(sqrt<T>(abs<T>(get<T>(product, i))), get<T>(z, i)));
+  setCursor(HEAD, INDEX, 0);
+  return true;
 }
 
 /** product_i <- product_i·(σ² − d_i²)/(other² − d_i²), σ = dk + mu, over count elements. */

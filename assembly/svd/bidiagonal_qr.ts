@@ -3,8 +3,9 @@
 // direction, shift and limit as LAPACK's xBDSQR.
 
 import { scal, swap } from "../blas/level1";
-import { epsilon, powerOfTwo, safeMinimum } from "../machine";
+import { epsilon, safeMinimum } from "../machine";
 import { at } from "../simd";
+import { HEAD_BYTES, begin, cursor, interrupted, setCursor, spend } from "../slice";
 import {
   lartg, las2, lasv2, leftC, leftS, rightC, rightS, rotationC, rotationR, rotationS, sigmaLarge, sigmaSmall,
 } from "./rotation";
@@ -23,9 +24,15 @@ const MAX_PASSES = 6;
   store<T>(at<T>(x, i), value);
 }
 
-/** Working memory of bdsqr in elements: a queue of sweeps, four rows of rotations each. */
+/** Bytes before the queue: a head (see slice.ts) and the threshold. */
+const STATE_BYTES: usize = 128;
+
+// cursors of the head
+const HIGH = 0, OLD_LOW = 1, OLD_HIGH = 2, DOWNWARD = 3, QUEUED = 4, FLUSHING = 5, COLUMN = 6;
+
+/** Working memory of bdsqr in elements: state, and a queue of sweeps with four rows of rotations each. */
 export function bdsqrWork(n: i32): i32 {
-  return 4 * QUEUE * n + <i32>HEADS / 4;
+  return 4 * QUEUE * n + <i32>(STATE_BYTES + HEADS) / 4;
 }
 
 /**
@@ -37,9 +44,51 @@ export function bdsqrWork(n: i32): i32 {
 export function bdsqr<T>(
   n: i32, ncvt: i32, nru: i32, d: usize, e: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32, work: usize,
 ): i32 {
-  if (n > 1) {
-    const failed = iterate<T>(n, ncvt, nru, d, e, vt, ldvt, ut, ldut, work);
-    if (failed > 0) return failed;
+  bdsqrBegin<T>(n, d, e, work);
+  let result: i32;
+  do result = bdsqrSlice<T>(n, ncvt, nru, d, e, vt, ldvt, ut, ldut, work);
+  while (result < 0);
+  return result;
+}
+
+/** Readies bdsqrSlice. */
+export function bdsqrBegin<T>(n: i32, d: usize, e: usize, work: usize): void {
+  begin(work);
+  setCursor(work, HIGH, n - 1);
+  setCursor(work, OLD_LOW, -1);
+  setCursor(work, OLD_HIGH, -1);
+  store<T>(work + HEAD_BYTES, threshold<T>(n, d, e));
+}
+
+/** A slice of bdsqr: MORE or STOPPED until it is done; the arguments are those of bdsqr. */
+export function bdsqrSlice<T>(
+  n: i32, ncvt: i32, nru: i32, d: usize, e: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32, work: usize,
+): i32 {
+  const width = 64 / <i32>sizeof<T>();
+  const c = work + STATE_BYTES + HEADS, s = at<T>(c, QUEUE * n), C = at<T>(s, QUEUE * n), S = at<T>(C, QUEUE * n);
+  for (;;) {
+    if (cursor(work, FLUSHING) == 0) {
+      const failed = gatherSweeps<T>(n, d, e, work);
+      if (failed > 0) return failed;
+      setCursor(work, FLUSHING, 1);
+      setCursor(work, COLUMN, 0);
+      if (spend(60 * <f64>n * <f64>cursor(work, QUEUED))) return interrupted();
+    }
+    // columns of vt, then columns of ut
+    const queued = cursor(work, QUEUED), heads = work + STATE_BYTES;
+    let j = cursor(work, COLUMN);
+    while (j < ncvt + nru) {
+      const right = j < ncvt, first = right ? j : j - ncvt;
+      const end = min<i32>(right ? ncvt : nru, first + width);
+      if (right) applySweeps<T>(heads, queued, c, s, n, first, end, vt, ldvt);
+      else applySweeps<T>(heads, queued, C, S, n, first, end, ut, ldut);
+      j += end - first;
+      setCursor(work, COLUMN, j);
+      if (spend(6 * <f64>queued * <f64>n * <f64>width)) return interrupted();
+    }
+    setCursor(work, FLUSHING, 0);
+    setCursor(work, QUEUED, 0);
+    if (cursor(work, HIGH) <= 0) break;
   }
   for (let i = 0; i < n; i++) {
     const value = get<T>(d, i);
@@ -84,24 +133,18 @@ function threshold<T>(n: i32, d: usize, e: usize): T {
   return max<T>(bound, <T>(<T>MAX_PASSES * (<T>n * (<T>n * safeMinimum<T>()))));
 }
 
-function iterate<T>(
-  n: i32, ncvt: i32, nru: i32, d: usize, e: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32, work: usize,
-): i32 {
+/** Sweeps until the queue is full or all values have converged; returns how many entries of e did not, at the limit. */
+function gatherSweeps<T>(n: i32, d: usize, e: usize, work: usize): i32 {
   const tol = tolerance<T>();
-  const small = threshold<T>(n, d, e);
-  // queued rotations, a row of n a sweep: on vt cosines c and sines s, on ut C and S
-  const c = work + HEADS, s = at<T>(c, QUEUE * n), C = at<T>(s, QUEUE * n), S = at<T>(C, QUEUE * n);
-  let queued = 0;
-  let steps: f64 = 0;
+  const small = load<T>(work + HEAD_BYTES);
+  const heads = work + STATE_BYTES;
+  const c = heads + HEADS, s = at<T>(c, QUEUE * n), C = at<T>(s, QUEUE * n), S = at<T>(C, QUEUE * n);
   const limit = <f64>MAX_PASSES * <f64>n * <f64>n;
-  let oldLow = -1, oldHigh = -1;
-  let downward = true;
-  let high = n - 1;
-  while (high > 0) {
-    if (queued == QUEUE) {
-      flush<T>(n, queued, ncvt, nru, work, vt, ldvt, ut, ldut);
-      queued = 0;
-    }
+  let steps = load<f64>(work);
+  let high = cursor(work, HIGH), oldLow = cursor(work, OLD_LOW), oldHigh = cursor(work, OLD_HIGH);
+  let downward = cursor(work, DOWNWARD) != 0;
+  let queued = 0;
+  while (high > 0 && queued < QUEUE) {
     if (steps > limit) {
       let failed = 0;
       for (let i = 0; i < n - 1; i++) if (get<T>(e, i) != <T>0) failed++;
@@ -132,7 +175,7 @@ function iterate<T>(
       set<T>(s, queued * n, <T>rightS);
       set<T>(C, queued * n, <T>leftC);
       set<T>(S, queued * n, <T>leftS);
-      setSweep(work, queued++, low, 1, true);
+      setSweep(heads, queued++, low, 1, true);
       high -= 2;
       continue;
     }
@@ -155,19 +198,15 @@ function iterate<T>(
       else shiftUp<T>(low, high, shift, d, e, cr, sr, cl, sl);
       if (abs<T>(get<T>(e, low)) <= small) set<T>(e, low, <T>0);
     }
-    setSweep(work, queued++, low, high - low, downward);
+    setSweep(heads, queued++, low, high - low, downward);
   }
-  flush<T>(n, queued, ncvt, nru, work, vt, ldvt, ut, ldut);
+  store<f64>(work, steps);
+  setCursor(work, HIGH, high);
+  setCursor(work, OLD_LOW, oldLow);
+  setCursor(work, OLD_HIGH, oldHigh);
+  setCursor(work, DOWNWARD, <i32>downward);
+  setCursor(work, QUEUED, queued);
   return 0;
-}
-
-/** Applies the queued sweeps to both factors. */
-function flush<T>(
-  n: i32, sweeps: i32, ncvt: i32, nru: i32, work: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32,
-): void {
-  const c = work + HEADS, s = at<T>(c, QUEUE * n), C = at<T>(s, QUEUE * n), S = at<T>(C, QUEUE * n);
-  applySweeps<T>(work, sweeps, c, s, n, 0, ncvt, vt, ldvt);
-  applySweeps<T>(work, sweeps, C, S, n, 0, nru, ut, ldut);
 }
 
 /**

@@ -7,11 +7,12 @@
 // and M·u follows from it. Eight columns at a time are read for y, and again, now from the cache, for M·r.
 
 import { axpy, copy, dot, scal } from "../blas/level1";
-import { gemm } from "../blas/gemm";
+import { gemmSlice } from "../blas/gemm";
 import { gemv, gemvColumns8, gemvRows8 } from "../blas/level2";
 import { fill } from "../blas/matrix";
 import { epsilon, safeMinimum } from "../machine";
 import { at } from "../simd";
+import { cursor, setCursor, spend } from "../slice";
 import { larfg } from "./householder";
 
 /** Columns of a panel. */
@@ -19,103 +20,112 @@ const PANEL: i32 = 32;
 
 /** Working memory of gebrd in elements. */
 export function gebrdWork(m: i32, n: i32): i32 {
-  // stacks V above X (length m) and Y above U (length n), then seven vectors
+  // stacks V above X (length m) and Y above U (length n), then vectors
   return 2 * PANEL * (m + n) + 4 * PANEL + 2 * m + 3 * n + 64;
 }
 
 /**
- * t (n rows of m, ldt apart) <- reflectors of Q: row j from its diagonal on, the first element to be taken as 1.
- * p (n rows of n, ldp apart; 0: not wanted) <- reflectors of P: row j from column j + 1 on, likewise.
- * d (n), e (n − 1): B. tauq, taup: n each, factors of the reflectors. work: gebrdWork(m, n) elements.
+ * A slice of the reduction: true when it is complete. t (n rows of m, ldt apart) <- reflectors of Q: row j from its diagonal
+ * on, the first element to be taken as 1. p (n rows of n, ldp apart; 0: not wanted) <- reflectors of P: row j from column
+ * j + 1 on, likewise. d (n), e (n − 1): B. tauq, taup: n each, factors of the reflectors. The head's cursors `column` and
+ * `step` start at 0. work: gebrdWork(m, n) elements.
  */
-export function gebrd<T>(
-  m: i32, n: i32, t: usize, ldt: i32, d: usize, e: usize, tauq: usize, p: usize, ldp: i32, taup: usize, work: usize,
-): void {
+export function gebrdSlice<T>(
+  head: usize, column: i32, step: i32, m: i32, n: i32, t: usize, ldt: i32, d: usize, e: usize, tauq: usize, p: usize,
+  ldp: i32, taup: usize, work: usize,
+): bool {
   const vx = work, yu = at<T>(vx, 2 * PANEL * m), rest = at<T>(yu, 2 * PANEL * n);
-  for (let j = 0; j < n; j += PANEL) {
-    const block = min<i32>(PANEL, n - j);
-    labrd<T>(m, n, j, block, t, ldt, d, e, tauq, p, ldp, taup, vx, yu, rest);
-    const next = j + block;
-    if (next < n) {
-      // M <- M − V·Yᵀ − X·Uᵀ, one product with the stacks as factors
-      gemm<T>(
-        n - next, m - next, 2 * block, <T>-1, at<T>(yu, next), 1, n, at<T>(vx, next), m, 1,
-        <T>1, at<T>(t, next * ldt + next), ldt,
-      );
+  while (cursor(head, column) < n) {
+    const c = cursor(head, column);
+    const first = c - (c % PANEL), block = min<i32>(PANEL, n - first), next = first + block;
+    if (cursor(head, step) == 0) {
+      labrdColumn<T>(m, n, c, c - first, block, t, ldt, d, e, tauq, p, ldp, taup, vx, yu, rest);
+      if (c + 1 < next) {
+        setCursor(head, column, c + 1);
+        if (spend(4 * <f64>(m - c) * <f64>(n - c))) return false;
+        continue;
+      }
+      setCursor(head, step, 1);
     }
+    // M <- M − V·Yᵀ − X·Uᵀ, one product with the stacks as factors
+    const trailing = gemmSlice<T>(
+      head, step + 1, n - next, m - next, 2 * block, <T>-1, at<T>(yu, next), 1, n, at<T>(vx, next), m, 1,
+      <T>1, at<T>(t, next * ldt + next), ldt,
+    );
+    if (!trailing) return false;
+    setCursor(head, step, 0);
+    setCursor(head, column, next);
   }
+  return true;
 }
 
 /**
- * Steps j…j + block − 1. vx: rows 0…block − 1 are the v of this panel, rows block… the x, m elements each; yu: the y, then
- * the u, n elements each.
+ * Column c of the reduction, column i of its panel of `block`. vx: rows 0…block − 1 are the v of this panel, rows block… the
+ * x, m elements each; yu: the y, then the u, n elements each.
  */
-function labrd<T>(
-  m: i32, n: i32, j: i32, block: i32, t: usize, ldt: i32, d: usize, e: usize, tauq: usize, p: usize, ldp: i32,
+function labrdColumn<T>(
+  m: i32, n: i32, c: i32, i: i32, block: i32, t: usize, ldt: i32, d: usize, e: usize, tauq: usize, p: usize, ldp: i32,
   taup: usize, vx: usize, yu: usize, work: usize,
 ): void {
   const V = vx, X = at<T>(vx, block * m), Y = yu, U = at<T>(yu, block * n);
-  const a = work, b = at<T>(a, 2 * PANEL), correction = at<T>(b, 2 * PANEL), r = at<T>(correction, n);
-  const w = at<T>(r, n);
-  for (let i = 0; i < block; i++) {
-    const c = j + i, column = at<T>(t, c * ldt + c);
-    const v = at<T>(V, i * m), y = at<T>(Y, i * n), x = at<T>(X, i * m), u = at<T>(U, i * n);
-    // column c of M with the updates of this panel
-    gemv<T>(true, i, m - c, <T>-1, at<T>(V, c), m, at<T>(Y, c), n, <T>1, column, 1);
-    gemv<T>(true, i, m - c, <T>-1, at<T>(X, c), m, at<T>(U, c), n, <T>1, column, 1);
-    const tq = larfg<T>(m - c, column, at<T>(column, 1));
-    store<T>(at<T>(tauq, c), tq);
-    store<T>(at<T>(d, c), load<T>(column));
-    fill<T>(c - j, <T>0, at<T>(v, j));
-    store<T>(at<T>(v, c), <T>1);
-    copy<T>(m - c - 1, at<T>(column, 1), 1, at<T>(v, c + 1), 1);
-    const others = n - c - 1, first = c + 1;
-    if (others == 0) {
-      store<T>(at<T>(taup, c), <T>0);
-      break;
-    }
-
-    // y = tauq·(Mᵀ·v − Y·(Vᵀ·v) − U·(Xᵀ·v)); the part in parentheses that does not need M:
-    gemv<T>(false, i, m - c, <T>1, at<T>(V, c), m, at<T>(v, c), 1, <T>0, a, 1);
-    gemv<T>(false, i, m - c, <T>1, at<T>(X, c), m, at<T>(v, c), 1, <T>0, b, 1);
-    gemv<T>(true, i, others, <T>1, at<T>(Y, first), n, a, 1, <T>0, correction, 1);
-    gemv<T>(true, i, others, <T>1, at<T>(U, first), n, b, 1, <T>1, correction, 1);
-    // row c of M with the updates of this panel but y's
-    copy<T>(others, at<T>(t, first * ldt + c), ldt, r, 1);
-    gemv<T>(true, i, others, <T>-1, at<T>(Y, first), n, at<T>(V, c), m, <T>1, r, 1);
-    gemv<T>(true, i, others, <T>-1, at<T>(U, first), n, at<T>(X, c), m, <T>1, r, 1);
-    // y, r <- r − y, and w = M·r below row c
-    fill<T>(m - c, <T>0, w);
-    readColumns<T>(others, m - c, at<T>(t, first * ldt + c), ldt, at<T>(v, c), tq, correction, at<T>(y, first), r, w);
-
-    copy<T>(others, r, 1, at<T>(u, first), 1);
-    const tp = larfg<T>(others, at<T>(u, first), at<T>(u, first + 1));
-    const beta = load<T>(at<T>(u, first));
-    store<T>(at<T>(e, c), beta);
-    store<T>(at<T>(taup, c), tp);
-    store<T>(at<T>(u, first), <T>1);
-    if (p != 0) copy<T>(others, at<T>(u, first), 1, at<T>(p, c * ldp + first), 1);
-    const below = m - first;
-    if (tp == <T>0) {
-      fill<T>(below, <T>0, at<T>(x, first));
-      continue;
-    }
-    const s = <T>(load<T>(r) - beta), xb = at<T>(x, first);
-    if (abs<T>(s) > <T>(safeMinimum<T>() / epsilon<T>())) {
-      // M·u = (M·r − beta·M·e₁)/(r₀ − beta): no cancellation, since beta has the other sign than r₀
-      copy<T>(below, at<T>(w, 1), 1, xb, 1);
-      axpy<T>(below, <T>-beta, at<T>(t, first * ldt + first), 1, xb, 1);
-      scal<T>(below, <T>(<T>1 / s), xb, 1);
-    } else {
-      gemv<T>(true, others, below, <T>1, at<T>(t, first * ldt + first), ldt, at<T>(u, first), 1, <T>0, xb, 1);
-    }
-    // x = taup·(M·u − V·(Yᵀ·u) − X·(Uᵀ·u))
-    gemv<T>(false, i + 1, others, <T>1, at<T>(Y, first), n, at<T>(u, first), 1, <T>0, a, 1);
-    gemv<T>(false, i, others, <T>1, at<T>(U, first), n, at<T>(u, first), 1, <T>0, b, 1);
-    gemv<T>(true, i + 1, below, <T>-1, at<T>(V, first), m, a, 1, <T>1, xb, 1);
-    gemv<T>(true, i, below, <T>-1, at<T>(X, first), m, b, 1, <T>1, xb, 1);
-    scal<T>(below, tp, xb, 1);
+  const a = work, b = at<T>(a, 2 * PANEL), correction = at<T>(b, 2 * PANEL), r = at<T>(correction, n), w = at<T>(r, n);
+  const column = at<T>(t, c * ldt + c);
+  const v = at<T>(V, i * m), y = at<T>(Y, i * n), x = at<T>(X, i * m), u = at<T>(U, i * n);
+  // column c of M with the updates of this panel
+  gemv<T>(true, i, m - c, <T>-1, at<T>(V, c), m, at<T>(Y, c), n, <T>1, column, 1);
+  gemv<T>(true, i, m - c, <T>-1, at<T>(X, c), m, at<T>(U, c), n, <T>1, column, 1);
+  const tq = larfg<T>(m - c, column, at<T>(column, 1));
+  store<T>(at<T>(tauq, c), tq);
+  store<T>(at<T>(d, c), load<T>(column));
+  fill<T>(i, <T>0, at<T>(v, c - i));
+  store<T>(at<T>(v, c), <T>1);
+  copy<T>(m - c - 1, at<T>(column, 1), 1, at<T>(v, c + 1), 1);
+  const others = n - c - 1, first = c + 1;
+  if (others == 0) {
+    store<T>(at<T>(taup, c), <T>0);
+    return;
   }
+
+  // y = tauq·(Mᵀ·v − Y·(Vᵀ·v) − U·(Xᵀ·v)); the part in parentheses that does not need M:
+  gemv<T>(false, i, m - c, <T>1, at<T>(V, c), m, at<T>(v, c), 1, <T>0, a, 1);
+  gemv<T>(false, i, m - c, <T>1, at<T>(X, c), m, at<T>(v, c), 1, <T>0, b, 1);
+  gemv<T>(true, i, others, <T>1, at<T>(Y, first), n, a, 1, <T>0, correction, 1);
+  gemv<T>(true, i, others, <T>1, at<T>(U, first), n, b, 1, <T>1, correction, 1);
+  // row c of M with the updates of this panel but y's
+  copy<T>(others, at<T>(t, first * ldt + c), ldt, r, 1);
+  gemv<T>(true, i, others, <T>-1, at<T>(Y, first), n, at<T>(V, c), m, <T>1, r, 1);
+  gemv<T>(true, i, others, <T>-1, at<T>(U, first), n, at<T>(X, c), m, <T>1, r, 1);
+  // y, r <- r − y, and w = M·r below row c
+  fill<T>(m - c, <T>0, w);
+  readColumns<T>(others, m - c, at<T>(t, first * ldt + c), ldt, at<T>(v, c), tq, correction, at<T>(y, first), r, w);
+
+  copy<T>(others, r, 1, at<T>(u, first), 1);
+  const tp = larfg<T>(others, at<T>(u, first), at<T>(u, first + 1));
+  const beta = load<T>(at<T>(u, first));
+  store<T>(at<T>(e, c), beta);
+  store<T>(at<T>(taup, c), tp);
+  store<T>(at<T>(u, first), <T>1);
+  if (p != 0) copy<T>(others, at<T>(u, first), 1, at<T>(p, c * ldp + first), 1);
+  const below = m - first, xb = at<T>(x, first);
+  if (tp == <T>0) {
+    fill<T>(below, <T>0, xb);
+    return;
+  }
+  const s = <T>(load<T>(r) - beta);
+  if (abs<T>(s) > <T>(safeMinimum<T>() / epsilon<T>())) {
+    // M·u = (M·r − beta·M·e₁)/(r₀ − beta): no cancellation, since beta has the other sign than r₀
+    copy<T>(below, at<T>(w, 1), 1, xb, 1);
+    axpy<T>(below, <T>-beta, at<T>(t, first * ldt + first), 1, xb, 1);
+    scal<T>(below, <T>(<T>1 / s), xb, 1);
+  } else {
+    gemv<T>(true, others, below, <T>1, at<T>(t, first * ldt + first), ldt, at<T>(u, first), 1, <T>0, xb, 1);
+  }
+  // x = taup·(M·u − V·(Yᵀ·u) − X·(Uᵀ·u))
+  gemv<T>(false, i + 1, others, <T>1, at<T>(Y, first), n, at<T>(u, first), 1, <T>0, a, 1);
+  gemv<T>(false, i, others, <T>1, at<T>(U, first), n, at<T>(u, first), 1, <T>0, b, 1);
+  gemv<T>(true, i + 1, below, <T>-1, at<T>(V, first), m, a, 1, <T>1, xb, 1);
+  gemv<T>(true, i, below, <T>-1, at<T>(X, first), m, b, 1, <T>1, xb, 1);
+  scal<T>(below, tp, xb, 1);
 }
 
 /**

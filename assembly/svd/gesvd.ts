@@ -8,11 +8,12 @@ import { amax, scal } from "../blas/level1";
 import { fill, lacpy, setIdentity } from "../blas/matrix";
 import { exponent, powerOfTwo, scaleByPowerOfTwo } from "../machine";
 import { at } from "../simd";
-import { bdsdc, bdsdcScratch } from "./bidiagonal_dc";
-import { bdsqr, bdsqrWork } from "./bidiagonal_qr";
-import { gebrd, gebrdWork } from "./bidiagonalize";
-import { applyReflectors, applyReflectorsWork, paddedLength } from "./householder";
-import { copyR, geqrf, geqrfWork } from "./qr_factor";
+import { HEAD_BYTES, begin, cursor, interrupted, openSlice, setCursor, spend } from "../slice";
+import { bdsdcBegin, bdsdcScratch, bdsdcSlice } from "./bidiagonal_dc";
+import { bdsqrBegin, bdsqrSlice, bdsqrWork } from "./bidiagonal_qr";
+import { gebrdSlice, gebrdWork } from "./bidiagonalize";
+import { applyReflectorsSlice, applyReflectorsWork, paddedLength } from "./householder";
+import { copyR, geqrfSlice, geqrfWork } from "./qr_factor";
 
 /** What is computed beside the values: nothing; 1: p vectors a side; or all of them. LAPACK's jobs 'N', 'S', 'A'. */
 const NONE = 0;
@@ -52,12 +53,25 @@ export function gesvdScratch<T>(m: i32, n: i32, vectors: i32, driver: i32): f64 
     if (!usesQr(driver, p)) steps = max<f64>(steps, bdsdcScratch<T>(p) / sizeof<T>());
   }
   steps = max<f64>(steps, <f64>bdsqrWork(p));
-  return (elements + steps) * <f64>sizeof<T>() + 1024;
+  return (elements + steps) * <f64>sizeof<T>() + <f64>HEAD_BYTES + 1024;
+}
+
+// cursors of the head
+const PHASE = 0, I = 1, J = 2, K = 3, EXPONENT = 4;
+
+// phases
+const COPY = 0, SCALE = 1, FACTOR = 2, REDUCE = 3, SOLVE = 4, LEFT = 5, LEFT_R = 6, LEFT_Q = 7, LEFT_OUT = 8;
+const RIGHT = 9, RIGHT_P = 10, RIGHT_OUT = 11, UNSCALE = 12;
+
+/** Readies gesvd. */
+export function gesvdBegin<T>(work: usize): void {
+  begin(work);
 }
 
 /**
+ * A slice of the decomposition: MORE or STOPPED (slice.ts) until it is done, then 0, or how many values did not converge.
  * A is m×n with strides (rs, cs), finite; p = min(m, n). u (m×k), s (p), vt (k'×n), row-major; k = k' = p with `vectors`
- * THIN, m and n with FULL; NONE writes s only. Returns 0, or how many values did not converge.
+ * THIN, m and n with FULL; NONE writes s only. work: gesvdScratch(…) bytes, readied by gesvdBegin.
  */
 export function gesvd<T>(
   m: i32, n: i32, vectors: i32, driver: i32, a: usize, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
@@ -67,102 +81,138 @@ export function gesvd<T>(
   if (p == 0) return emptySvd<T>(m, n, vectors, u, vt);
   const k = vectors == FULL ? long : p;
   const ldt = paddedLength<T>(long), ldp = paddedLength<T>(p);
-
-  const t = work, e = at<T>(t, p * ldt), tauq = at<T>(e, ldp), taup = at<T>(tauq, ldp), tau = at<T>(taup, ldp);
-  let rest = at<T>(tau, ldp);
-  if (wide) lacpy<T>(p, long, a, rs, cs, t, ldt);
-  else lacpy<T>(p, long, a, cs, rs, t, ldt);
-  const scale = scaleToOne<T>(p, long, t, ldt);
-
-  // the matrix to be reduced, by columns: M itself or its R
   const factored = factorsFirst(long, p);
-  let reduced = t, ldr = ldt, order = long;
-  if (factored) {
-    reduced = rest;
-    ldr = ldp;
-    order = p;
-    rest = at<T>(rest, p * ldp);
-    geqrf<T>(long, p, t, ldt, tau, rest);
-    copyR<T>(p, t, ldt, reduced, ldr);
-  }
 
-  let failed: i32;
-  if (vectors == NONE) {
-    gebrd<T>(order, p, reduced, ldr, s, e, tauq, 0, 0, taup, rest);
-    failed = bdsqr<T>(p, 0, 0, s, e, 0, 0, 0, 0, rest);
-  } else {
-    const reflectors = rest, bu = at<T>(reflectors, p * ldp), bv = at<T>(bu, p * ldp), x = at<T>(bv, p * ldp);
-    const positions = at<T>(x, k * ldt);
-    rest = at<T>(positions, ldp);
-    gebrd<T>(order, p, reduced, ldr, s, e, tauq, reflectors, ldp, taup, rest);
-    failed = bidiagonalSvd<T>(driver, p, s, e, bu, bv, ldp, positions, rest);
-    if (failed > 0) return failed;
-    permuteValues<T>(p, s, positions, rest);
+  const t = work + HEAD_BYTES, e = at<T>(t, p * ldt), tauq = at<T>(e, ldp), taup = at<T>(tauq, ldp);
+  const tau = at<T>(taup, ldp), r = at<T>(tau, ldp), reflectors = factored ? at<T>(r, p * ldp) : r;
+  const bu = at<T>(reflectors, p * ldp), bv = at<T>(bu, p * ldp), x = at<T>(bv, p * ldp);
+  const positions = at<T>(x, k * ldt), rest = vectors == NONE ? reflectors : at<T>(positions, ldp);
+  // the matrix to be reduced, by columns: M itself or its R
+  const reduced = factored ? r : t, ldr = factored ? ldp : ldt, order = factored ? p : long;
+  // vectors are computed in place where they need no transposition
+  const left = wide ? vt : x, ldl = wide ? long : ldt, right = wide ? x : vt, ldv = wide ? ldp : p;
 
-    // left vectors of M: Q·[U_B 0; 0 I], by rows, in place where they need no transposition
-    const left = wide ? vt : x, ldl = wide ? long : ldt;
-    embed<T>(p, k, long, bu, ldp, positions, left, ldl);
-    if (factored) applyReflectors<T>(p, p, p, 0, reduced, ldr, tauq, left, ldl, rest);
-    applyReflectors<T>(k, long, p, 0, t, ldt, factored ? tau : tauq, left, ldl, rest);
-    if (!wide) lacpy<T>(long, k, x, 1, ldt, u, k);
-    // right vectors of M: P·V_B
-    const right = wide ? x : vt, ldv = wide ? ldp : p;
-    embed<T>(p, p, p, bv, ldp, positions, right, ldv);
-    applyReflectors<T>(p, p, p - 1, 1, reflectors, ldp, taup, right, ldv, rest);
-    if (wide) lacpy<T>(p, p, x, 1, ldp, u, p);
+  openSlice(work);
+  while (cursor(work, PHASE) < UNSCALE) {
+    let done = true;
+    switch (cursor(work, PHASE)) {
+      case COPY:
+        done = copyIn<T>(work, p, long, a, wide ? rs : cs, wide ? cs : rs, t, ldt, s);
+        break;
+      case SCALE:
+        done = scale<T>(work, p, long, t, ldt);
+        break;
+      case FACTOR:
+        if (!factored) break;
+        done = geqrfSlice<T>(work, I, J, long, p, t, ldt, tau, rest);
+        if (done) copyR<T>(p, t, ldt, r, ldp);
+        break;
+      case REDUCE:
+        done = gebrdSlice<T>(
+          work, I, J, order, p, reduced, ldr, s, e, tauq, vectors == NONE ? 0 : reflectors, ldp, taup, rest,
+        );
+        if (!done) break;
+        if (vectors == NONE) bdsqrBegin<T>(p, s, e, rest);
+        else beginBidiagonal<T>(driver, p, s, e, bu, bv, ldp, positions, rest);
+        break;
+      case SOLVE: {
+        const result = vectors == NONE
+          ? bdsqrSlice<T>(p, 0, 0, s, e, 0, 0, 0, 0, rest)
+          : solveBidiagonal<T>(driver, p, s, e, bu, bv, ldp, positions, rest);
+        if (result != 0) return result;
+        if (vectors == NONE) setCursor(work, PHASE, UNSCALE - 1);
+        setCursor(work, I, 0);
+        setCursor(work, J, 0);
+        break;
+      }
+      case LEFT:
+        // left vectors of M: Q·[U_B 0; 0 I], by rows
+        done = embed<T>(work, p, k, long, bu, ldp, positions, left, ldl);
+        break;
+      case LEFT_R:
+        if (factored) done = applyReflectorsSlice<T>(work, I, J, p, p, p, 0, r, ldp, tauq, left, ldl, rest);
+        break;
+      case LEFT_Q:
+        done = applyReflectorsSlice<T>(work, I, J, k, long, p, 0, t, ldt, factored ? tau : tauq, left, ldl, rest);
+        break;
+      case LEFT_OUT:
+        if (!wide) done = transposeOut<T>(work, long, k, x, ldt, u);
+        break;
+      case RIGHT:
+        // right vectors of M: P·V_B
+        done = embed<T>(work, p, p, p, bv, ldp, positions, right, ldv);
+        break;
+      case RIGHT_P:
+        done = applyReflectorsSlice<T>(work, I, J, p, p, p - 1, 1, reflectors, ldp, taup, right, ldv, rest);
+        break;
+      case RIGHT_OUT:
+        if (wide) done = transposeOut<T>(work, p, p, x, ldp, u);
+        break;
+      default:
+        break;
+    }
+    if (!done) return interrupted();
+    setCursor(work, PHASE, cursor(work, PHASE) + 1);
   }
-  for (let i = 0; i < p; i++) store<T>(at<T>(s, i), scaleByPowerOfTwo<T>(load<T>(at<T>(s, i)), scale));
-  return failed;
+  const exponent = cursor(work, EXPONENT);
+  for (let i = 0; i < p; i++) store<T>(at<T>(s, i), scaleByPowerOfTwo<T>(load<T>(at<T>(s, i)), exponent));
+  return 0;
 }
 
-/** d <- values, bu, bv (p×p) <- vectors of the bidiagonal by rows, positions <- where the values stand, descending. */
-function bidiagonalSvd<T>(
+/** Readies the bidiagonal stage with vectors: bu, bv (p×p) for the bidiagonal's vectors by rows. */
+function beginBidiagonal<T>(
   driver: i32, p: i32, d: usize, e: usize, bu: usize, bv: usize, ld: i32, positions: usize, work: usize,
-): i32 {
+): void {
   if (!usesQr(driver, p)) {
-    const failed = bdsdc<T>(p, d, e, bu, ld, bv, ld, positions, work);
-    for (let i = 0, j = p - 1; i < j; i++, j--) {
-      const first = load<i32>(positions + 4 * i);
-      store<i32>(positions + 4 * i, load<i32>(positions + 4 * j));
-      store<i32>(positions + 4 * j, first);
-    }
-    return failed;
+    bdsdcBegin<T>(p, bu, ld, bv, ld, work);
+    return;
   }
   setIdentity<T>(p, p, bu, ld);
   setIdentity<T>(p, p, bv, ld);
   for (let i = 0; i < p; i++) store<i32>(positions + 4 * i, i);
-  return bdsqr<T>(p, p, p, d, e, bv, ld, bu, ld, work);
+  bdsqrBegin<T>(p, d, e, work);
 }
 
-/** s_i <- s[positions_i]. */
-function permuteValues<T>(p: i32, s: usize, positions: usize, work: usize): void {
-  memory.copy(work, s, at<T>(0, p));
-  for (let i = 0; i < p; i++) store<T>(at<T>(s, i), load<T>(at<T>(work, load<i32>(positions + 4 * i))));
-}
-
-/** x (k×n) <- rows positions_i of b (p×p) and zeros behind them; below, rows of the identity. */
-function embed<T>(p: i32, k: i32, n: i32, b: usize, ldb: i32, positions: usize, x: usize, ldx: i32): void {
-  for (let i = 0; i < k; i++) {
-    const row = at<T>(x, i * ldx);
-    if (i < p) {
-      memory.copy(row, at<T>(b, load<i32>(positions + 4 * i) * ldb), at<T>(0, p));
-      fill<T>(n - p, <T>0, at<T>(row, p));
-    } else {
-      fill<T>(n, <T>0, row);
-      store<T>(at<T>(row, i), <T>1);
-    }
+/** d <- values, descending; positions <- where their vectors stand in bu and bv. */
+function solveBidiagonal<T>(
+  driver: i32, p: i32, d: usize, e: usize, bu: usize, bv: usize, ld: i32, positions: usize, work: usize,
+): i32 {
+  if (usesQr(driver, p)) return bdsqrSlice<T>(p, p, p, d, e, bv, ld, bu, ld, work);
+  const result = bdsdcSlice<T>(p, d, e, bu, ld, bv, ld, positions, work);
+  if (result != 0) return result;
+  for (let i = 0, j = p - 1; i < j; i++, j--) {
+    const first = load<i32>(positions + 4 * i);
+    store<i32>(positions + 4 * i, load<i32>(positions + 4 * j));
+    store<i32>(positions + 4 * j, first);
   }
+  memory.copy(work, d, at<T>(0, p));
+  for (let i = 0; i < p; i++) store<T>(at<T>(d, i), load<T>(at<T>(work, load<i32>(positions + 4 * i))));
+  return 0;
 }
 
-/** X (rows×n) <- X·2^-k with max |x| in [1, 2); returns k. A zero matrix stays as it is. */
-function scaleToOne<T>(rows: i32, n: i32, x: usize, ldx: i32): i32 {
-  let largest = <T>0;
-  for (let i = 0; i < rows; i++) largest = max<T>(largest, amax<T>(n, at<T>(x, i * ldx), 1));
-  if (largest == <T>0) return 0;
-  const k = exponent<T>(largest);
-  if (k == 0) return 0;
-  const most = sizeof<T>() == 4 ? 126 : 1022;
-  for (let i = 0; i < rows; i++) {
+/** t (rows×n) <- A by rows; its largest entry into *largest. */
+function copyIn<T>(
+  head: usize, rows: i32, n: i32, a: usize, rs: i32, cs: i32, t: usize, ldt: i32, largest: usize,
+): bool {
+  for (let i = cursor(head, I); i < rows; i += 4) {
+    const some = min<i32>(4, rows - i), to = at<T>(t, i * ldt);
+    lacpy<T>(some, n, at<T>(a, i * rs), rs, cs, to, ldt);
+    let most = i == 0 ? <T>0 : load<T>(largest);
+    for (let j = 0; j < some; j++) most = max<T>(most, amax<T>(n, at<T>(to, j * ldt), 1));
+    store<T>(largest, most);
+    setCursor(head, I, i + 4);
+    if (spend(8 * <f64>some * <f64>n)) return false;
+  }
+  const most = load<T>(largest);
+  setCursor(head, EXPONENT, most == <T>0 ? 0 : exponent<T>(most));
+  setCursor(head, I, 0);
+  return true;
+}
+
+/** X (rows×n) <- X·2^-k, which brings max |x| into [1, 2). */
+function scale<T>(head: usize, rows: i32, n: i32, x: usize, ldx: i32): bool {
+  const k = cursor(head, EXPONENT), most = sizeof<T>() == 4 ? 126 : 1022;
+  for (let i = cursor(head, I); i < rows && k != 0; i++) {
     const row = at<T>(x, i * ldx);
     if (-k > most || k > most) {
       // 2^-k itself is out of range: in two steps
@@ -171,8 +221,43 @@ function scaleToOne<T>(rows: i32, n: i32, x: usize, ldx: i32): i32 {
     } else {
       scal<T>(n, powerOfTwo<T>(-k), row, 1);
     }
+    setCursor(head, I, i + 1);
+    if (spend(2 * <f64>n)) return false;
   }
-  return k;
+  setCursor(head, I, 0);
+  return true;
+}
+
+/** x (k×n) <- rows positions_i of b (p×p) and zeros behind them; below, rows of the identity. */
+function embed<T>(
+  head: usize, p: i32, k: i32, n: i32, b: usize, ldb: i32, positions: usize, x: usize, ldx: i32,
+): bool {
+  for (let i = cursor(head, I); i < k; i++) {
+    const row = at<T>(x, i * ldx);
+    if (i < p) {
+      memory.copy(row, at<T>(b, load<i32>(positions + 4 * i) * ldb), at<T>(0, p));
+      fill<T>(n - p, <T>0, at<T>(row, p));
+    } else {
+      fill<T>(n, <T>0, row);
+      store<T>(at<T>(row, i), <T>1);
+    }
+    setCursor(head, I, i + 1);
+    if (spend(2 * <f64>n)) return false;
+  }
+  setCursor(head, I, 0);
+  return true;
+}
+
+/** out (rows×columns, row-major) <- xᵀ. */
+function transposeOut<T>(head: usize, rows: i32, columns: i32, x: usize, ldx: i32, out: usize): bool {
+  for (let i = cursor(head, I); i < rows; i += 16) {
+    const some = min<i32>(16, rows - i);
+    lacpy<T>(some, columns, at<T>(x, i), 1, ldx, at<T>(out, i * columns), columns);
+    setCursor(head, I, i + 16);
+    if (spend(8 * <f64>some * <f64>columns)) return false;
+  }
+  setCursor(head, I, 0);
+  return true;
 }
 
 /** No singular values: the full factors are identities. */

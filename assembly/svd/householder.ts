@@ -7,6 +7,7 @@ import { gemm } from "../blas/gemm";
 import { fill } from "../blas/matrix";
 import { epsilon, safeMinimum } from "../machine";
 import { at } from "../simd";
+import { cursor, setCursor, spend } from "../slice";
 
 /**
  * H·(alpha, x)ᵀ = (beta, 0)ᵀ for the vector of n elements whose first stands at `alpha` and whose other n − 1 at x,
@@ -56,10 +57,7 @@ export function applyReflectorsWork(rows: i32, n: i32): i32 {
   return BLOCK * n + 2 * BLOCK * BLOCK + 2 * BLOCK * rows;
 }
 
-/**
- * Copies `count` reflectors into a block with their zeros and ones written out: v (count×n, ldv = n) <- rows `first…` of
- * r (ldr), where reflector i starts at column i + shift; columns from `first + shift` on, n of them.
- */
+/** v (count×n) <- `count` reflectors with their zeros and ones written out; reflector i is row i of r from column i on. */
 function expand<T>(count: i32, n: i32, r: usize, ldr: i32, v: usize): void {
   for (let i = 0; i < count; i++) {
     const row = at<T>(v, i * n);
@@ -97,20 +95,41 @@ export function larfb<T>(
   gemm<T>(rows, n, count, <T>-1, ws, count, 1, v, ldv, 1, <T>1, x, ldx);
 }
 
+/** Rows of X that one step treats: they share a packed block of reflectors. */
+function rowsOfStep(n: i32): i32 {
+  return max<i32>(16, <i32>(3e7 / (4 * <f64>BLOCK * <f64>n)) & -16);
+}
+
 /**
- * X (rows×n) <- X·Qᵀ with Q = H(0)·H(1)···H(count−1): reflector i is row i of r (ldr) from column i + shift on, its first
- * element taken as 1. work: applyReflectorsWork(rows, n) elements. xORMQR.
+ * A slice of X (rows×n) <- X·Qᵀ with Q = H(0)·H(1)···H(count−1); true when it is complete. Reflector i is row i of r (ldr)
+ * from column i + shift on, its first element taken as 1. The head's cursors `step` and `row` start at 0.
+ * work: applyReflectorsWork(rows, n) elements, which keep their content between slices. xORMQR.
  */
-export function applyReflectors<T>(
-  rows: i32, n: i32, count: i32, shift: i32, r: usize, ldr: i32, tau: usize, x: usize, ldx: i32, work: usize,
-): void {
+export function applyReflectorsSlice<T>(
+  head: usize, step: i32, row: i32, rows: i32, n: i32, count: i32, shift: i32, r: usize, ldr: i32, tau: usize, x: usize,
+  ldx: i32, work: usize,
+): bool {
   const v = work, s = at<T>(v, BLOCK * n), rest = at<T>(s, 2 * BLOCK * BLOCK);
-  for (let i = ((count - 1) / BLOCK) * BLOCK; i >= 0 && count > 0; i -= BLOCK) {
-    const block = min<i32>(BLOCK, count - i), column = i + shift;
-    expand<T>(block, n - column, at<T>(r, i * ldr + column), ldr, v);
-    larft<T>(block, n - column, v, at<T>(tau, i), s);
-    larfb<T>(true, rows, n - column, block, v, n - column, s, at<T>(x, column), ldx, rest);
+  const blocks = (count + BLOCK - 1) / BLOCK, most = rowsOfStep(n);
+  for (let done = cursor(head, step); done < blocks; done++) {
+    const i = (blocks - 1 - done) * BLOCK, block = min<i32>(BLOCK, count - i), column = i + shift, length = n - column;
+    let j = cursor(head, row);
+    if (j == 0) {
+      expand<T>(block, length, at<T>(r, i * ldr + column), ldr, v);
+      larft<T>(block, length, v, at<T>(tau, i), s);
+    }
+    while (j < rows) {
+      const some = min<i32>(most, rows - j);
+      larfb<T>(true, some, length, block, v, length, s, at<T>(x, j * ldx + column), ldx, rest);
+      j += some;
+      setCursor(head, row, j);
+      if (spend(4 * <f64>some * <f64>length * <f64>block)) return false;
+    }
+    setCursor(head, row, 0);
+    setCursor(head, step, done + 1);
   }
+  setCursor(head, step, 0);
+  return true;
 }
 
 /** Row length for a working copy of rows of n elements: whole cache lines, and never a multiple of 512 bytes. */

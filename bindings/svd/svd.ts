@@ -2,6 +2,7 @@
 
 import { checkOneOf, checkOptions, expected, shapeText, sizeOf } from "../check.js";
 import { ConvergenceError, NonFiniteError } from "../errors.js";
+import { MORE } from "../exports.js";
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { run } from "../scope.js";
@@ -133,22 +134,15 @@ function decompose(
   const vt = job === 0 ? undefined : Tensor.allocate(runtime, [...batch, l, n], a.dtype);
   if (sizeOf(batch) > 0) {
     const bytes = bytesOf(a.dtype);
-    const work = runtime.scratch.push(routines.gesvdScratch(m, n, job, DRIVERS.indexOf(driver)));
+    const code = DRIVERS.indexOf(driver);
+    const work = runtime.scratch.push(routines.gesvdScratch(m, n, job, code));
     let [pu, ps, pvt] = [u?.pointer ?? 0, s.pointer, vt?.pointer ?? 0];
     for (const { pointer, rowStride, columnStride } of matrices(a)) {
-      const failed = routines.gesvd(
-        m,
-        n,
-        job,
-        DRIVERS.indexOf(driver),
-        pointer,
-        rowStride,
-        columnStride,
-        pu,
-        ps,
-        pvt,
-        work,
-      );
+      routines.gesvdBegin(work);
+      let failed: number;
+      do {
+        failed = routines.gesvd(m, n, job, code, pointer, rowStride, columnStride, pu, ps, pvt, work);
+      } while (failed === MORE);
       if (failed > 0) throw new ConvergenceError("svd", failed);
       pu += m * k * bytes;
       ps += p * bytes;
