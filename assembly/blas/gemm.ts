@@ -125,7 +125,7 @@ function gemmSmall<T>(
 }
 
 /** Operations that one step of gemmSlice may take. */
-const STEP: f64 = 6e7;
+const STEP: f64 = 1e8;
 
 /**
  * gemm for sliced drivers (slice.ts): true when C is complete, false when the slice is over. Blocks of C are computed one after the

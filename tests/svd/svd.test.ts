@@ -364,7 +364,7 @@ describe.each(DTYPES)("svd(), %s", (dtype) => {
         for (const at of [0, 1, m * n - 1]) {
           for (const [vectors, driver] of JOBS) {
             withBlocks(dtype, (place) => {
-              const { gesvd, gesvdScratch } = raw(dtype);
+              const { gesvd, gesvdBegin, gesvdScratch } = raw(dtype);
               const bytes = dtype === "f32" ? 4 : 8;
               const a = place(randomMatrix(m, n, random).data);
               a.data[at] = value;
@@ -392,7 +392,7 @@ describe.each(DTYPES)("svd(), %s", (dtype) => {
     ] as const) {
       for (const [vectors, driver] of JOBS) {
         withBlocks(dtype, (place) => {
-          const { gesvd, gesvdScratch } = raw(dtype);
+          const { gesvd, gesvdBegin, gesvdScratch } = raw(dtype);
           const k = Math.min(m, n);
           const [ku, kv] = vectors === 2 ? [m, n] : [k, k];
           const a = place(randomMatrix(m, n, random).data);
@@ -402,6 +402,7 @@ describe.each(DTYPES)("svd(), %s", (dtype) => {
           const [u, s, vt] = [nan(m * ku), nan(k), nan(kv * n)];
           const work = nan(gesvdScratch(m, n, vectors, driver) / (dtype === "f32" ? 4 : 8));
           const at = (block: { pointer: number }) => (vectors === 0 ? 0 : block.pointer);
+          gesvdBegin(work.pointer);
           expect(gesvd(m, n, vectors, driver, a.pointer, n, 1, at(u), s.pointer, at(vt), work.pointer)).toBe(0);
           expect(Float64Array.from(a.data)).toEqual(before);
           expect(s.data.every((x) => Number.isFinite(x))).toBe(true);
