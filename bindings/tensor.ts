@@ -204,8 +204,10 @@ export class Tensor<D extends DType = DType> implements Disposable {
     const length = this.shape[0] as number;
     checkInteger(end, "end", 0, length);
     checkInteger(start, "start", 0, end);
-    const offset = start === end ? 0 : start * (this.strides[0] as number);
-    return this.#derive([end - start, ...this.shape.slice(1)], [...this.strides], offset);
+    const shape = [end - start, ...this.shape.slice(1)];
+    // the strides of an empty tensor may lead out of its block
+    const offset = sizeOf(shape) === 0 ? 0 : start * (this.strides[0] as number);
+    return this.#derive(shape, [...this.strides], offset);
   }
 
   /** The same elements in another shape of the same size: a view on the same storage; contiguous tensors only. */

@@ -285,6 +285,12 @@ describe("bad input", () => {
     expect(() => matmul(first, second, { out: first })).toThrow(new RangeError('"out" overlaps "a"'));
     expect(() => matmul(second, first, { out: first.transpose() })).toThrow(new RangeError('"out" overlaps "b"'));
     expect(() => matmul(both, both, { out: both })).toThrow(RangeError);
+    const one = eye(1);
+    expect(() => matmul(one, [[1]], { out: one })).toThrow(new RangeError('"out" overlaps "a"'));
+    const three = zeros([3, 1]);
+    const last = three.subtensor(2, 3);
+    expect(() => matmul(three.transpose(), [[1], [1], [1]], { out: last })).toThrow(RangeError);
+    expect(matmul(three.subtensor(0, 2).transpose(), [[1], [1]], { out: last })).toBe(last);
     expect(matmul(second, second, { out: first })).toBe(first);
     // a view in the JavaScript heap is an operand of its own: it is copied first
     first.data.set([1, 2, 3, 4]);

@@ -242,6 +242,10 @@ describe("views", () => {
     expect(a.subtensor(4, 4)).toMatchObject({ shape: [0, 3], size: 0 });
     expect(a.subtensor(0, 4).toArray()).toEqual(a.toArray());
     expect(count([5]).subtensor(2, 4).toArray()).toEqual([2, 3]);
+    const empty = zeros([0, 2 ** 30])
+      .transpose()
+      .subtensor(2 ** 29, 2 ** 30);
+    expect([empty.shape, empty.data.length, tensor(empty).size]).toEqual([[2 ** 29, 0], 0, 0]);
   });
 
   test("subtensor: of a transposed view, and transposed again", () => {
