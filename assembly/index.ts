@@ -11,9 +11,10 @@ import { leftVector, rightVector } from "./svd/bidiagonal_dc";
 import { readColumns } from "./svd/bidiagonalize";
 import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
 import { strip } from "./svd/sweep";
+import { setSlice } from "./slice";
 import { WARM_UP_BYTES, warmUp } from "./warm_up";
 
-export { setPackMemory, warmUp };
+export { setPackMemory, setSlice, warmUp };
 
 export function packBytes(): usize {
   return PACK_BYTES;

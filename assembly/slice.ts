@@ -13,7 +13,12 @@ export const STOPPED: i32 = -2;
 export const HEAD_BYTES: usize = 64;
 
 /** Operations of a slice: below ten milliseconds where memory bounds the speed, and no slower for it. */
-const SLICE: f64 = 3e7;
+let sliceOperations: f64 = 3e7;
+
+/** Another length for this instance's slices; with 0 every call makes one step. */
+export function setSlice(operations: f64): void {
+  sliceOperations = operations;
+}
 
 let left: f64 = 0;
 let current: usize = 0;
@@ -26,7 +31,7 @@ export function begin(head: usize): void {
 /** Opens a slice. */
 export function openSlice(head: usize): void {
   current = head;
-  left = SLICE;
+  left = sliceOperations;
 }
 
 /** Counts `operations` as done; true if the slice is over. Every driver makes at least one step a call. */

@@ -93,6 +93,8 @@ export interface KernelExports {
   isRelaxed(): number;
   /** Bytes of guard words around a block: 0 but in the debug build. */
   guardBytes(): number;
+  /** Operations of one slice of a long routine; with 0 every call makes one step. */
+  setSlice(operations: number): void;
   /** Runs the hot functions on `work` (warmUpBytes() of it), so that the engine compiles them. */
   warmUp(work: number): void;
   warmUpBytes(): number;

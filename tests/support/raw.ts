@@ -155,6 +155,11 @@ export class SmallKernel {
     if (this.base > this.memory.buffer.byteLength) throw new Error("the memory is smaller than the packing memory");
   }
 
+  /** Routines that exist once for both precisions. */
+  get common(): KernelExports {
+    return this.#exports as unknown as KernelExports;
+  }
+
   routines(dtype: DType): RawRoutines {
     const prefix = dtype === "f32" ? "s" : "d";
     return new Proxy({} as RawRoutines, { get: (_, name) => this.#exports[prefix + String(name)] });
