@@ -43,14 +43,8 @@ function decompose(
     between({ done: new Float64Array(kernel.memory.buffer, work, 1)[0] as number, stop, result });
   } while (result === MORE || result === STOPPED);
   expect(result).toBe(0);
-  const all =
-    vectors === 0
-      ? [[s, k] as const]
-      : ([
-          [u, m * ku],
-          [s, k],
-          [vt, kv * n],
-        ] as const);
+  const all: [pointer: number, length: number][] = [[s, k]];
+  if (vectors !== 0) all.push([u, m * ku], [vt, kv * n]);
   const size = all.reduce((sum, [, length]) => sum + length, 0);
   const copy = dtype === "f32" ? new Float32Array(size) : new Float64Array(size);
   let at = 0;
