@@ -137,7 +137,7 @@ function findRoot<T>(k: i32, split: i32, last: bool, poles: usize, z2: usize, lo
     else high = min<T>(high, x);
 
     const l = <T>(dl - x), r = <T>(dr - x);
-    if (evaluation > 0 && abs<T>(f) > <T>(abs<T>(before) * <T>0.1)) fixed = !fixed;
+    if (<T>(f * before) > <T>0 && abs<T>(f) > <T>(abs<T>(before) * <T>0.1)) fixed = !fixed;
     before = f;
     let c: T;
     if (last || !fixed) {

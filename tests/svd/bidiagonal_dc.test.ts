@@ -199,6 +199,45 @@ describe.each(DTYPES)("svd() by divide and conquer, %s", (dtype) => {
     expect(wrong).toEqual([]);
   });
 
+  test("svd() converges where the steps to a root cross it from side to side", () => {
+    // found among thousands by their seeds: a root beside a pole of little weight
+    for (const [n, seed] of [
+      [50, 3094],
+      [52, 1936],
+      [52, 3383],
+      [56, 648],
+      [56, 2984],
+    ] as const) {
+      const random = new Random(seed);
+      const [d, e] = [new Float64Array(n), new Float64Array(n)];
+      for (let i = 0; i < n; i++) {
+        d[i] = 1 + random.below(2);
+        if (i + 1 < n) e[i] = 1 + random.below(2);
+      }
+      const a = bidiagonal(d, e);
+      expect(failures(ratios(a, decompose(a, dtype, "dc"), ulpOf(dtype)))).toEqual([]);
+    }
+    const random = new Random(2461);
+    const a = matrix(50, 50, () => random.below(3) - 1);
+    expect(failures(ratios(a, decompose(a, dtype, "dc"), ulpOf(dtype)))).toEqual([]);
+  });
+
+  test("svd() converges where halves are all subnormal", () => {
+    const tiny = dtype === "f32" ? 1e-40 : 1e-310;
+    for (const n of [51, 60, 100]) {
+      const isTiny = (i: number) => i >= n / 2 - 1;
+      const d = range(n).map((i) => (isTiny(i) ? tiny * (1 + (i % 5)) : 1));
+      const made = bidiagonal(
+        d,
+        d.map((_, i) => (isTiny(i) ? tiny : 1)),
+      );
+      for (const a of [made, transposed(made)]) {
+        const held = { ...a, data: rounded(dtype, a.data) };
+        expect(failures(ratios(held, decompose(held, dtype, "dc"), ulpOf(dtype)))).toEqual([]);
+      }
+    }
+  });
+
   test("svd() takes divide and conquer for all but small matrices when it may choose", () => {
     const random = new Random(1);
     for (const n of [10, 60]) {
