@@ -20,6 +20,8 @@ const HELP = `npm run bench -- [${OPERATIONS.join("|")}]… [options]
   --gate                     exit with 1 if a figure is missed
   --help                     this text`;
 
+class UsageError extends Error {}
+
 async function main() {
   const { values, positionals } = parseArgs({
     args: process.argv.slice(2),
@@ -36,7 +38,7 @@ async function main() {
   });
   if (values.help) return console.log(HELP);
   const unknown = positionals.find((name) => !OPERATIONS.includes(name));
-  if (unknown !== undefined) throw new TypeError(`no operation "${unknown}"\n\n${HELP}`);
+  if (unknown !== undefined) throw new UsageError(`no operation "${unknown}"\n\n${HELP}`);
 
   const { capabilities, memory } = await initWithMemory({ build: values.build });
   const { build, sharedMemory } = capabilities;
@@ -87,8 +89,8 @@ function heading({ version, commit, machine, engine, build }) {
 try {
   await main();
 } catch (error) {
-  // a wrong option or an operation that is not there needs no stack
-  if (error instanceof TypeError) console.error(error.message);
-  else console.error(error);
-  process.exitCode = error instanceof TypeError ? 2 : 1;
+  const usage = error instanceof UsageError || error.code?.startsWith("ERR_PARSE_ARGS");
+  // what the engine lacks is said in a sentence, as a wrong option is
+  console.error(usage || error.code === "unsupported" ? error.message : error);
+  process.exitCode = usage ? 2 : 1;
 }
