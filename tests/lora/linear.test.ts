@@ -433,6 +433,26 @@ describe("merge and unmerge", () => {
     );
   });
 
+  test("unmerge, removeAdapter: give back what they no longer need", () => {
+    const module = new LoraLinear({ weight: zeros([50, 40]), bias: zeros([50]) });
+    const { usedBytes } = capabilities();
+    const adapter = scope(() => new LoraAdapter({ a: zeros([2, 40]), b: zeros([50, 2]), bias: zeros([50]) }));
+    module.addAdapter("a", adapter);
+    adapter.dispose();
+    const { usedBytes: withAdapter } = capabilities();
+    for (let i = 0; i < 3; i++) {
+      module.merge();
+      expect(capabilities().usedBytes).toBeGreaterThanOrEqual(withAdapter + 8 * 50 * 41);
+      module.unmerge();
+      expect(capabilities().usedBytes).toBe(withAdapter);
+    }
+    module.merge();
+    module.enabled = false;
+    expect(capabilities().usedBytes).toBe(withAdapter);
+    module.removeAdapter("a");
+    expect(capabilities().usedBytes).toBe(usedBytes);
+  });
+
   test("unmerge: a layer that was never merged stays as it is", () => {
     const module = new LoraLinear({ weight: [[1]] });
     module.unmerge();
