@@ -8,8 +8,11 @@
 import { epsilon } from "../machine";
 import { at, lanes, sum } from "../simd";
 
-/** Evaluations of f for one root: an end that is never reached, since every step at least halves the bracket or converges. */
-const MAX_EVALUATIONS = 120;
+/** Evaluations of f for one root, of which a handful are needed. */
+const MAX_EVALUATIONS = 150;
+
+/** After this many, every second step halves the bracket, so that every root is found. */
+const PATIENCE = 20;
 
 // sums over one side of the poles: Σ z_j²/(D_j − x) and its derivative Σ z_j²/(D_j − x)²
 let sideSum: f64 = 0;
@@ -116,6 +119,15 @@ export function solveSecular<T>(i: i32, k: i32, d: usize, z2: usize, poles: usiz
   return <T>(shifted / (dk + sqrt<T>(<T>(dk * dk + shifted))));
 }
 
+/** The middle of a bracket; with `logarithmic` that of the exponents, since a root may lie beside a pole, where x is tiny. */
+function halfway<T>(low: T, high: T, logarithmic: bool): T {
+  if (!logarithmic) return <T>(<T>0.5 * (low + high));
+  // brackets do not cross zero
+  const outer = max<T>(abs<T>(low), abs<T>(high)), inner = min<T>(abs<T>(low), abs<T>(high));
+  const magnitude = inner == <T>0 ? <T>(outer * <T>0.001) : <T>(sqrt<T>(inner) * sqrt<T>(outer));
+  return low < <T>0 ? <T>-magnitude : magnitude;
+}
+
 /** x with f(x) = 0 in (low, high), x relative to the origin's d². */
 function findRoot<T>(k: i32, split: i32, last: bool, poles: usize, z2: usize, low: T, high: T, x: T): T {
   const eps = epsilon<T>();
@@ -157,7 +169,8 @@ function findRoot<T>(k: i32, split: i32, last: bool, poles: usize, z2: usize, lo
     // f grows, so the step must go against its sign
     if (!(<T>(f * step) < <T>0)) step = <T>(-f / slope);
     let next = <T>(x + step);
-    if (!(next > low && next < high)) next = <T>(<T>0.5 * (low + high));
+    const slow = evaluation >= PATIENCE;
+    if (!(next > low && next < high) || (slow && (evaluation & 1) != 0)) next = halfway<T>(low, high, slow);
     if (next == x || next == low || next == high) return next;
     x = next;
   }
