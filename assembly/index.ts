@@ -12,16 +12,12 @@ import { readColumns } from "./svd/bidiagonalize";
 import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
 import { strip } from "./svd/sweep";
 import { setSlice } from "./slice";
-import { WARM_UP_BYTES, warmUp } from "./warm_up";
+import { warmUp, warmUpBytes } from "./warm_up";
 
-export { setPackMemory, setSlice, warmUp };
+export { setPackMemory, setSlice, warmUp, warmUpBytes };
 
 export function packBytes(): usize {
   return PACK_BYTES;
-}
-
-export function warmUpBytes(): usize {
-  return WARM_UP_BYTES;
 }
 
 export function isRelaxed(): bool {
