@@ -3,15 +3,15 @@ import { defineConfig } from "vitest/config";
 
 const hasRelaxed = Number(process.versions.node.split(".")[0]) >= 21;
 
-function project(name: "simd" | "relaxed" | "debug") {
+export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/*.test.ts") {
   return {
     test: {
       name,
-      include: ["tests/**/*.test.ts"],
-      exclude: ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**"],
+      include: [pattern],
+      exclude: pattern.includes("large") ? [] : ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**"],
       setupFiles: ["tests/support/setup.ts"],
       env: { LOWRANK_BUILD: name },
-      testTimeout: 60_000,
+      testTimeout: 120_000,
       pool: "forks" as const,
       execArgv: ["--expose-gc", ...(name === "relaxed" && !hasRelaxed ? ["--experimental-wasm-relaxed-simd"] : [])],
     },

@@ -105,9 +105,9 @@ function randomBidiagonal({ m, n, ulp, random }: Case): Matrix {
 }
 
 /** The matrices of one type over all sizes, rounded to the dtype. */
-export function gridMatrices(type: MatrixType, dtype: DType): Matrix[] {
+export function gridMatrices(type: MatrixType, dtype: DType, sizes = SIZES): Matrix[] {
   const random = new Random(BIDIAGONAL_TYPES.indexOf(type) * 32 + DRIVER_TYPES.indexOf(type) + 40);
-  return SIZES.map(([m, n]) => {
+  return sizes.map(([m, n]) => {
     const made = type.make({ m, n, p: Math.min(m, n), dtype, ulp: ulpOf(dtype), ...limits(dtype), random });
     return dtype === "f64" ? made : { ...made, data: Float64Array.from(Float32Array.from(made.data)) };
   });

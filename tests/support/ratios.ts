@@ -50,6 +50,16 @@ export function decompose({ m, n, data }: Matrix, dtype: DType, driver: Driver =
   });
 }
 
+/** As decompose(), for square matrices: thin and full are one, and values. */
+export function decomposeSquare({ m, n, data }: Matrix, dtype: DType, driver: Driver = "auto"): Jobs {
+  return scope(() => {
+    const a = tensor(data, { shape: [m, n], dtype });
+    const { u, s, vt } = svd(a, { driver });
+    const thin = { u: Float64Array.from(u.data), s: Float64Array.from(s.data), vt: Float64Array.from(vt.data) };
+    return { full: thin, thin, none: Float64Array.from(svd(a, { vectors: "none", driver }).s.data) };
+  });
+}
+
 /** The larger of two errors; NaN is the largest of all. */
 function worse(a: number, b: number): number {
   return Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.max(a, b);

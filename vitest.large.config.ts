@@ -1,0 +1,7 @@
+// npm run test:large: the sizes that take minutes, over both release builds.
+import { defineConfig } from "vitest/config";
+import { project } from "./vitest.config.js";
+
+const pattern = "tests/**/*.large.test.ts";
+
+export default defineConfig({ test: { projects: [project("simd", pattern), project("relaxed", pattern)] } });
