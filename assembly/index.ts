@@ -10,6 +10,7 @@ import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { leftVector, rightVector } from "./svd/bidiagonal_dc";
 import { readColumns } from "./svd/bidiagonalize";
 import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
+import { rotate, rotatePairs } from "./svd/jacobi";
 import { strip } from "./svd/sweep";
 import { setSlice } from "./slice";
 import { warmUp, warmUpBytes } from "./warm_up";
@@ -270,4 +271,24 @@ export function sstrip(forward: bool, count: i32, c: usize, s: usize, x: usize, 
 
 export function dstrip(forward: bool, count: i32, c: usize, s: usize, x: usize, ldx: i32): void {
   strip<f64>(forward, count, c, s, x, ldx);
+}
+
+export function srotate(n: i32, x: usize, y: usize, e: f32, s: f32, d: f32): void {
+  rotate<f32>(n, x, y, e, s, d);
+}
+
+export function drotate(n: i32, x: usize, y: usize, e: f64, s: f64, d: f64): void {
+  rotate<f64>(n, x, y, e, s, d);
+}
+
+export function srotatePairs(
+  from: i32, to: i32, sum: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize, tolerance: f32, slots: usize,
+): void {
+  rotatePairs<f32>(from, to, sum, n, x, ldx, norms, exponents, order, v, tolerance, slots);
+}
+
+export function drotatePairs(
+  from: i32, to: i32, sum: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize, tolerance: f64, slots: usize,
+): void {
+  rotatePairs<f64>(from, to, sum, n, x, ldx, norms, exponents, order, v, tolerance, slots);
 }

@@ -91,6 +91,14 @@ export function scal<T>(n: i32, alpha: T, x: usize, incx: i32): void {
   }
 }
 
+/** x <- x·2^k, contiguous; k may lie outside the exponent range. Exact unless a result is subnormal. */
+export function scalPower<T>(n: i32, k: i32, x: usize): void {
+  const step = sizeof<T>() == 4 ? 126 : 1022;
+  for (; k > step; k -= step) scal<T>(n, powerOfTwo<T>(step), x, 1);
+  for (; k < -step; k += step) scal<T>(n, powerOfTwo<T>(-step), x, 1);
+  if (k != 0) scal<T>(n, powerOfTwo<T>(k), x, 1);
+}
+
 /** y <- x. */
 export function copy<T>(n: i32, x: usize, incx: i32, y: usize, incy: i32): void {
   if (incx == 1 && incy == 1) {

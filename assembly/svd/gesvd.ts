@@ -4,24 +4,26 @@
 // All work is done on M (long×p, long >= p), held by columns: M = A, or M = Aᵀ for a wide A, whose rows then are the
 // columns. Vectors are computed by rows: ut holds the p (or all) left vectors of M, vt the right ones.
 
-import { amax, scal } from "../blas/level1";
+import { amax, scalPower } from "../blas/level1";
 import { fill, lacpy, setIdentity } from "../blas/matrix";
-import { exponent, powerOfTwo, scaleByPowerOfTwo } from "../machine";
+import { exponent, scaleByPowerOfTwo } from "../machine";
 import { at } from "../simd";
 import { HEAD_BYTES, begin, cursor, interrupted, openSlice, setCursor, spend } from "../slice";
 import { bdsdcBegin, bdsdcScratch, bdsdcSlice } from "./bidiagonal_dc";
 import { bdsqrBegin, bdsqrSlice, bdsqrWork } from "./bidiagonal_qr";
 import { gebrdSlice, gebrdWork } from "./bidiagonalize";
 import { applyReflectorsSlice, applyReflectorsWork, paddedLength } from "./householder";
+import { gejsv, gejsvScratch } from "./jacobi";
 import { copyR, geqrfSlice, geqrfWork } from "./qr_factor";
 
 /** What is computed beside the values: nothing; 1: p vectors a side; or all of them. LAPACK's jobs 'N', 'S', 'A'. */
 const NONE = 0;
 const FULL = 2;
 
-/** Bidiagonal drivers. */
+/** Drivers. */
 const AUTO = 0;
 const QR = 1;
+const JACOBI = 3;
 
 /** A is factored as Q·R first when it has this many times more rows than columns: xGESDD's 11/6. */
 // @ts-ignore: decorator
@@ -41,6 +43,7 @@ function block<T>(rows: i32, length: i32): f64 {
 
 /** Bytes of working memory of gesvd; exact in f64 for every size. */
 export function gesvdScratch<T>(m: i32, n: i32, vectors: i32, driver: i32): f64 {
+  if (driver == JACOBI) return gejsvScratch<T>(m, n, vectors);
   const long = max<i32>(m, n), p = min<i32>(m, n);
   const k = vectors == FULL ? long : p;
   const ldt = paddedLength<T>(long), ldp = paddedLength<T>(p);
@@ -79,6 +82,7 @@ export function gesvd<T>(
   const wide = m < n;
   const long = wide ? n : m, p = wide ? m : n;
   if (p == 0) return emptySvd<T>(m, n, vectors, u, vt);
+  if (driver == JACOBI) return gejsv<T>(m, n, vectors, a, rs, cs, u, s, vt, work);
   const k = vectors == FULL ? long : p;
   const ldt = paddedLength<T>(long), ldp = paddedLength<T>(p);
   const factored = factorsFirst(long, p);
@@ -211,16 +215,9 @@ function copyIn<T>(
 
 /** X (rows×n) <- X·2^-k, which brings max |x| into [1, 2). */
 function scale<T>(head: usize, rows: i32, n: i32, x: usize, ldx: i32): bool {
-  const k = cursor(head, EXPONENT), most = sizeof<T>() == 4 ? 126 : 1022;
+  const k = cursor(head, EXPONENT);
   for (let i = cursor(head, I); i < rows && k != 0; i++) {
-    const row = at<T>(x, i * ldx);
-    if (-k > most || k > most) {
-      // 2^-k itself is out of range: in two steps
-      scal<T>(n, powerOfTwo<T>(-(k / 2)), row, 1);
-      scal<T>(n, powerOfTwo<T>(k / 2 - k), row, 1);
-    } else {
-      scal<T>(n, powerOfTwo<T>(-k), row, 1);
-    }
+    scalPower<T>(n, -k, at<T>(x, i * ldx));
     setCursor(head, I, i + 1);
     if (spend(2 * <f64>n)) return false;
   }

@@ -10,7 +10,7 @@ import { bytesOf, type DType, matrices, Tensor } from "../tensor.js";
 
 const VECTORS = ["none", "thin", "full"] as const;
 type Vectors = (typeof VECTORS)[number];
-const DRIVERS = ["auto", "qr", "dc"] as const;
+const DRIVERS = ["auto", "qr", "dc", "jacobi"] as const;
 
 export interface SvdOptions {
   /** "thin": k = min(m, n) vectors a side; "full": square factors; "none": values only. Default "thin". */
