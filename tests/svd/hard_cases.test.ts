@@ -324,7 +324,7 @@ describe.each(DTYPES)("hard cases, %s", (dtype) => {
     const jobs = decompose(a, dtype);
     expect(failures(ratios(a, jobs, ulp))).toEqual([]);
     // "auto" is one of the two, by size
-    for (const driver of ["qr", "dc"] as const) expect(failuresOf(a, dtype, driver)).toEqual([]);
+    for (const driver of ["qr", "dc", "jacobi"] as const) expect(failuresOf(a, dtype, driver)).toEqual([]);
     expect(jobs.full.s.every((x) => !Object.is(x, -0))).toBe(true);
     const turned = transposed(a);
     const other = decompose(turned, dtype);
@@ -526,11 +526,14 @@ describe.each(DTYPES)("hard cases, %s", (dtype) => {
   });
 });
 
-test.each(["qr", "dc"] as const)("svd() of Kimura's 429×429 matrix keeps every ratio below 50, driver %s", (driver) => {
-  const d = range(429).map((i) => 1 + Math.abs(10 - (i % 21)));
-  const a = bidiagonal(
-    d,
-    range(429).map((i) => (i % 21 === 20 ? 1e-4 : 1)),
-  );
-  expect(failuresOf(a, "f64", driver)).toEqual([]);
-});
+test.each(["qr", "dc", "jacobi"] as const)(
+  "svd() of Kimura's 429×429 matrix keeps every ratio below 50, driver %s",
+  (driver) => {
+    const d = range(429).map((i) => 1 + Math.abs(10 - (i % 21)));
+    const a = bidiagonal(
+      d,
+      range(429).map((i) => (i % 21 === 20 ? 1e-4 : 1)),
+    );
+    expect(failuresOf(a, "f64", driver)).toEqual([]);
+  },
+);

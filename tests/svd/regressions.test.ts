@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { NonFiniteError, svd, svdvals } from "../../bindings/index.js";
 import { fromRows, type Matrix, transposed } from "../support/matrices.js";
-import { decompose, failures, ratios } from "../support/ratios.js";
+import { type Driver, decompose, failures, ratios } from "../support/ratios.js";
 import { DTYPES, rounded, ulpOf } from "../support/raw.js";
 
 const FILE = "../shared/cases/svd-dense-regressions.json";
@@ -40,7 +40,7 @@ describe.skipIf(!isThere)("published regressions", () => {
   describe.each(DTYPES)("%s", (dtype) => {
     const ulp = ulpOf(dtype);
 
-    const check = (a: Matrix, values: readonly number[] | undefined, driver: "qr" | "dc") => {
+    const check = (a: Matrix, values: readonly number[] | undefined, driver: Driver) => {
       const found = decompose(a, dtype, driver);
       expect(failures(ratios(a, found, ulp))).toEqual([]);
       const largest = found.none[0] as number;
@@ -57,7 +57,7 @@ describe.skipIf(!isThere)("published regressions", () => {
       .filter(({ a }) => a.data.every((x) => Number.isFinite(x)));
 
     test.each(held)("svd() of $name and of its transpose", ({ a, expected, computed }) => {
-      for (const driver of ["qr", "dc"] as const) {
+      for (const driver of ["qr", "dc", "jacobi"] as const) {
         check(a, computed?.singular_values, driver);
         check(transposed(a), computed?.singular_values, driver);
         const { none, thin } = check(a, undefined, driver);

@@ -6,7 +6,7 @@ import { Random } from "../support/random.js";
 import { bytesOf, DTYPES, SmallKernel, type Typed } from "../support/raw.js";
 
 const STOPPED = -2;
-const DRIVERS = { qr: 1, dc: 2 } as const;
+const DRIVERS = { qr: 1, dc: 2, jacobi: 3 } as const;
 
 /** gesvd on an instance of its own; `between` runs after every slice and may look at the head of the working memory. */
 function decompose(

@@ -47,8 +47,8 @@ const SHAPES = [
   [1, 200],
 ] as const;
 
-/** The kernel's numbers for none, thin, full and for auto, qr, dc. */
-const JOBS = [0, 1, 2].flatMap((vectors) => [0, 1, 2].map((driver) => [vectors, driver] as const));
+/** The kernel's numbers for none, thin, full and for auto, qr, dc, jacobi. */
+const JOBS = [0, 1, 2].flatMap((vectors) => [0, 1, 2, 3].map((driver) => [vectors, driver] as const));
 
 /** Slice after slice to the end; undefined where it does not come. */
 function gesvd(dtype: DType, ...args: Parameters<RawRoutines["gesvd"]>): number | undefined {
