@@ -7,7 +7,7 @@ import { svdError } from "./support/check.mjs";
 import { svd, tensor } from "./support/lowrank.mjs";
 import { random } from "./support/random.mjs";
 
-const DRIVERS = ["qr", "dc"];
+const DRIVERS = ["qr", "dc", "jacobi"];
 const SIZES = [8, 16, 24, 32, 48, 64, 128, 256, 512];
 
 export async function bench(options) {
