@@ -147,22 +147,34 @@ function sameValues(s: ArrayLike<number>, t: ArrayLike<number>, ulp: number): nu
   return s.length === 0 ? 0 : largest / (s.length * ulp);
 }
 
+/** Whether all digits agree; NaN never does. */
+function identical(a: Float64Array, b: Float64Array): boolean {
+  return a.length === b.length && a.every((x, i) => x === b[i]);
+}
+
 /** All seven ratios of a decomposition of A, the worse of the full and the thin one where both have it. */
 export function ratios(a: Matrix, { full, thin, none }: Jobs, ulp: number): Ratios {
   const { m, n } = a;
   const p = Math.min(m, n);
-  return {
-    reconstruction: worse(reconstruction(a, full, m, ulp), reconstruction(a, thin, p, ulp)),
-    uOrthogonality: worse(orthogonality(m, m, full.u, ulp), orthogonality(m, p, thin.u, ulp)),
-    vOrthogonality: worse(
-      orthogonality(n, n, transpose(n, n, full.vt), ulp),
-      orthogonality(n, p, transpose(p, n, thin.vt), ulp),
-    ),
+  const found: Ratios = {
+    reconstruction: reconstruction(a, full, m, ulp),
+    uOrthogonality: orthogonality(m, m, full.u, ulp),
+    vOrthogonality: orthogonality(n, n, transpose(n, n, full.vt), ulp),
     order: worse(worse(order(full.s, ulp), order(thin.s, ulp)), order(none, ulp)),
     partialU: sameColumns(m, p, full.u, m, thin.u, p, ulp),
     partialVt: sameColumns(n, p, transpose(n, n, full.vt), n, transpose(p, n, thin.vt), p, ulp),
     partialS: worse(sameValues(full.s, thin.s, ulp), sameValues(full.s, none, ulp)),
   };
+  // for a square matrix both are the same; their ratios then need no second look
+  const [sameU, sameV] = [identical(full.u, thin.u), identical(full.vt, thin.vt)];
+  if (!sameU) found.uOrthogonality = worse(found.uOrthogonality, orthogonality(m, p, thin.u, ulp));
+  if (!sameV) {
+    found.vOrthogonality = worse(found.vOrthogonality, orthogonality(n, p, transpose(p, n, thin.vt), ulp));
+  }
+  if (!sameU || !sameV || !identical(full.s, thin.s)) {
+    found.reconstruction = worse(found.reconstruction, reconstruction(a, thin, p, ulp));
+  }
+  return found;
 }
 
 /** The ratios that reach the threshold, as texts; NaN counts. */

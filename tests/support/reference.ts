@@ -106,7 +106,7 @@ export function wrongEntry(product: Product, got: Strided, u: number): string | 
   return undefined;
 }
 
-/** A·B for row-major matrices, summed as it comes. */
+/** A·B for row-major matrices, summed as it comes; 0·NaN counts as 0, since sparse factors are skipped through. */
 export function multiply(m: number, n: number, k: number, a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
   const c = new Float64Array(m * n);
   for (let i = 0; i < m; i++) {
