@@ -24,8 +24,9 @@ const MAX_PASSES = 6;
   store<T>(at<T>(x, i), value);
 }
 
-/** Bytes before the queue: a head (see slice.ts) and the threshold. */
+/** Bytes before the queue: a head (see slice.ts), the threshold and how many rotations have been made. */
 const STATE_BYTES: usize = 128;
+const STEPS: usize = HEAD_BYTES + 8;
 
 // cursors of the head
 const HIGH = 0, OLD_LOW = 1, OLD_HIGH = 2, DOWNWARD = 3, QUEUED = 4, FLUSHING = 5, COLUMN = 6;
@@ -58,6 +59,7 @@ export function bdsqrBegin<T>(n: i32, d: usize, e: usize, work: usize): void {
   setCursor(work, OLD_LOW, -1);
   setCursor(work, OLD_HIGH, -1);
   store<T>(work + HEAD_BYTES, threshold<T>(n, d, e));
+  store<f64>(work + STEPS, 0);
 }
 
 /** A slice of bdsqr: MORE or STOPPED until it is done; the arguments are those of bdsqr. */
@@ -140,7 +142,7 @@ function gatherSweeps<T>(n: i32, d: usize, e: usize, work: usize): i32 {
   const heads = work + STATE_BYTES;
   const c = heads + HEADS, s = at<T>(c, QUEUE * n), C = at<T>(s, QUEUE * n), S = at<T>(C, QUEUE * n);
   const limit = <f64>MAX_PASSES * <f64>n * <f64>n;
-  let steps = load<f64>(work);
+  let steps = load<f64>(work + STEPS);
   let high = cursor(work, HIGH), oldLow = cursor(work, OLD_LOW), oldHigh = cursor(work, OLD_HIGH);
   let downward = cursor(work, DOWNWARD) != 0;
   let queued = 0;
@@ -200,7 +202,7 @@ function gatherSweeps<T>(n: i32, d: usize, e: usize, work: usize): i32 {
     }
     setSweep(heads, queued++, low, high - low, downward);
   }
-  store<f64>(work, steps);
+  store<f64>(work + STEPS, steps);
   setCursor(work, HIGH, high);
   setCursor(work, OLD_LOW, oldLow);
   setCursor(work, OLD_HIGH, oldHigh);
