@@ -8,11 +8,13 @@ import { gemv, gemvColumns8, gemvRows8, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { leftVector, rightVector } from "./svd/bidiagonal_dc";
+import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
 import { readColumns } from "./svd/bidiagonalize";
+import { lasq1, lasq1Work } from "./svd/dqds";
 import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
 import { rotate, rotatePairs } from "./svd/jacobi";
 import { strip } from "./svd/sweep";
-import { setSlice } from "./slice";
+import { openSlice, setSlice } from "./slice";
 import { warmUp, warmUpBytes } from "./warm_up";
 
 export { setPackMemory, setSlice, warmUp, warmUpBytes };
@@ -174,6 +176,44 @@ export function dgesvd(
   m: i32, n: i32, vectors: i32, driver: i32, a: usize, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
 ): i32 {
   return gesvd<f64>(m, n, vectors, driver, a, rs, cs, u, s, vt, work);
+}
+
+export function sbdsqrWork(n: i32): i32 {
+  return bdsqrWork(n);
+}
+
+export function dbdsqrWork(n: i32): i32 {
+  return bdsqrWork(n);
+}
+
+export function sbdsqr(
+  n: i32, ncvt: i32, nru: i32, d: usize, e: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32, work: usize,
+): i32 {
+  openSlice(work);
+  return bdsqr<f32>(n, ncvt, nru, d, e, vt, ldvt, ut, ldut, work);
+}
+
+export function dbdsqr(
+  n: i32, ncvt: i32, nru: i32, d: usize, e: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32, work: usize,
+): i32 {
+  openSlice(work);
+  return bdsqr<f64>(n, ncvt, nru, d, e, vt, ldvt, ut, ldut, work);
+}
+
+export function slasq1Work(n: i32): i32 {
+  return lasq1Work<f32>(n);
+}
+
+export function dlasq1Work(n: i32): i32 {
+  return lasq1Work<f64>(n);
+}
+
+export function slasq1(n: i32, d: usize, e: usize, work: usize): i32 {
+  return lasq1<f32>(n, d, e, work);
+}
+
+export function dlasq1(n: i32, d: usize, e: usize, work: usize): i32 {
+  return lasq1<f64>(n, d, e, work);
 }
 
 // LoRA
