@@ -1,5 +1,5 @@
 // A = U·diag(S)·Vᵀ: scaling, QR first where A is long, reduction to bidiagonal form, bidiagonal SVD by QR iteration or
-// divide and conquer, and the vectors by applying the reflectors. LAPACK's xGESVD and xGESDD.
+// divide and conquer, and the vectors by applying the reflectors; values alone by dqds. LAPACK's xGESVD and xGESDD.
 //
 // All work is done on M (long×p, long >= p), held by columns: M = A, or M = Aᵀ for a wide A, whose rows then are the
 // columns. Vectors are computed by rows: ut holds the p (or all) left vectors of M, vt the right ones.
@@ -12,6 +12,7 @@ import { HEAD_BYTES, begin, cursor, interrupted, openSlice, setCursor, spend } f
 import { bdsdcBegin, bdsdcScratch, bdsdcSlice } from "./bidiagonal_dc";
 import { bdsqrBegin, bdsqrSlice, bdsqrWork } from "./bidiagonal_qr";
 import { gebrdSlice, gebrdWork } from "./bidiagonalize";
+import { lasq1Begin, lasq1Slice, lasq1Work } from "./dqds";
 import { applyReflectorsSlice, applyReflectorsWork, paddedLength } from "./householder";
 import { gejsv, gejsvScratch } from "./jacobi";
 import { copyR, geqrfSlice, geqrfWork } from "./qr_factor";
@@ -54,6 +55,8 @@ export function gesvdScratch<T>(m: i32, n: i32, vectors: i32, driver: i32): f64 
     elements += 3 * block<T>(p, ldp) + block<T>(k, ldt) + <f64>ldp;
     steps = max<f64>(steps, <f64>applyReflectorsWork(k, long));
     if (!usesQr(driver, p)) steps = max<f64>(steps, bdsdcScratch<T>(p) / sizeof<T>());
+  } else {
+    steps = max<f64>(steps, <f64>lasq1Work<T>(p));
   }
   steps = max<f64>(steps, <f64>bdsqrWork(p));
   return (elements + steps) * <f64>sizeof<T>() + <f64>HEAD_BYTES + 1024;
@@ -116,12 +119,12 @@ export function gesvd<T>(
           work, I, J, order, p, reduced, ldr, s, e, tauq, vectors == NONE ? 0 : reflectors, ldp, taup, rest,
         );
         if (!done) break;
-        if (vectors == NONE) bdsqrBegin<T>(p, s, e, rest);
+        if (vectors == NONE) beginValues<T>(work, driver, p, s, e, rest);
         else beginBidiagonal<T>(driver, p, s, e, bu, bv, ldp, positions, rest);
         break;
       case SOLVE: {
         const result = vectors == NONE
-          ? bdsqrSlice<T>(p, 0, 0, s, e, 0, 0, 0, 0, rest)
+          ? solveValues<T>(work, p, s, e, rest)
           : solveBidiagonal<T>(driver, p, s, e, bu, bv, ldp, positions, rest);
         if (result != 0) return result;
         if (vectors == NONE) setCursor(work, PHASE, UNSCALE - 1);
@@ -161,6 +164,23 @@ export function gesvd<T>(
   const exponent = cursor(work, EXPONENT);
   for (let i = 0; i < p; i++) store<T>(at<T>(s, i), scaleByPowerOfTwo<T>(load<T>(at<T>(s, i)), exponent));
   return 0;
+}
+
+/** Readies the bidiagonal stage without vectors. Cursor K of the head tells which way it goes: 0 is dqds, 1 QR iteration. */
+function beginValues<T>(head: usize, driver: i32, p: i32, d: usize, e: usize, work: usize): void {
+  setCursor(head, K, <i32>(driver == QR));
+  if (driver == QR) bdsqrBegin<T>(p, d, e, work);
+  else lasq1Begin(work);
+}
+
+/** d <- values, descending; e is destroyed. What dqds gives up, QR iteration takes over. */
+function solveValues<T>(head: usize, p: i32, d: usize, e: usize, work: usize): i32 {
+  if (cursor(head, K) == 0) {
+    const result = lasq1Slice<T>(p, d, e, work);
+    if (result <= 0) return result;
+    beginValues<T>(head, QR, p, d, e, work);
+  }
+  return bdsqrSlice<T>(p, 0, 0, d, e, 0, 0, 0, 0, work);
 }
 
 /** Readies the bidiagonal stage with vectors: bu, bv (p×p) for the bidiagonal's vectors by rows. */

@@ -15,7 +15,10 @@ const DRIVERS = ["auto", "qr", "dc", "jacobi"] as const;
 export interface SvdOptions {
   /** "thin": k = min(m, n) vectors a side; "full": square factors; "none": values only. Default "thin". */
   vectors?: Vectors;
-  /** Bidiagonal stage: "qr" iteration or divide and conquer, "dc". "auto" takes the faster one. */
+  /**
+   * Bidiagonal stage: "qr" iteration or divide and conquer, "dc". "auto" takes the faster one. Values alone come from
+   * dqds, except with "qr".
+   */
   driver?: (typeof DRIVERS)[number];
 }
 

@@ -194,8 +194,6 @@ describe.each(DTYPES)("svd() by divide and conquer, %s", (dtype) => {
       const a = { ...made, data: rounded(dtype, made.data) };
       const found = decompose(a, dtype, "dc");
       wrong.push(...failures(ratios(a, found, ulpOf(dtype))).map((text) => `${a.m}×${a.n}: ${text}`));
-      // "none" is the QR iteration with every driver: partialS has compared the two
-      if (n === 51) expect(decompose(a, dtype, "qr").none).toEqual(found.none);
     }
     expect(wrong).toEqual([]);
   });

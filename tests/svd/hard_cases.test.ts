@@ -472,14 +472,15 @@ describe.each(DTYPES)("hard cases, %s", (dtype) => {
       const held: Matrix = { ...a, data: rounded(dtype, a.data) };
       const { full, thin, none } = decompose(held, dtype);
       const moved = decompose(scaledMatrix(held, top + 1), dtype);
-      const expected = rounded(
-        dtype,
-        none.map((x) => scaled(x, top + 1)),
-      );
-      expect([...expected].filter((x) => x === Number.POSITIVE_INFINITY).length).toBe(infinite);
-      expect(moved.none).toEqual(expected);
-      expect(moved.full.s).toEqual(expected);
-      expect(moved.thin.s).toEqual(expected);
+      const expected = (s: Float64Array) =>
+        rounded(
+          dtype,
+          s.map((x) => scaled(x, top + 1)),
+        );
+      expect([...expected(none)].filter((x) => x === Number.POSITIVE_INFINITY).length).toBe(infinite);
+      expect(moved.none).toEqual(expected(none));
+      expect(moved.full.s).toEqual(expected(full.s));
+      expect(moved.thin.s).toEqual(expected(thin.s));
       expect(moved.full.u).toEqual(full.u);
       expect(moved.thin.vt).toEqual(thin.vt);
     }
