@@ -80,6 +80,10 @@ describe.each(VARIANTS)("kernel.%s", (variant) => {
     }
   });
 
+  test("kernel's passes of dqds, the same for both precisions, are a function of their own", () => {
+    expect([...(readCalls(text(variant)).get("takeStep") ?? [])]).toContain("steps");
+  });
+
   test("kernel is within its limit, gzipped", () => {
     const { kernelGzip } = JSON.parse(readFileSync("scripts/limits.json", "utf8"));
     expect(gzipSync(binary(variant), { level: 9 }).length).toBeLessThan(kernelGzip);

@@ -43,6 +43,22 @@ export interface RawRoutines extends Routines {
     c: number,
     ldc: number,
   ): void;
+  /** Elements of working memory of bdsqr and of lasq1. */
+  bdsqrWork(n: number): number;
+  lasq1Work(n: number): number;
+  bdsqr(
+    n: number,
+    ncvt: number,
+    nru: number,
+    d: number,
+    e: number,
+    vt: number,
+    ldvt: number,
+    ut: number,
+    ldut: number,
+    work: number,
+  ): number;
+  lasq1(n: number, d: number, e: number, work: number): number;
 }
 
 export type Typed = Float32Array | Float64Array;
