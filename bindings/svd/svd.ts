@@ -16,8 +16,9 @@ export interface SvdOptions {
   /** "thin": k = min(m, n) vectors a side; "full": square factors; "none": values only. Default "thin". */
   vectors?: Vectors;
   /**
-   * Bidiagonal stage: "qr" iteration or divide and conquer, "dc". "auto" takes the faster one. Values alone come from
-   * dqds, except with "qr".
+   * Bidiagonal stage: "qr" iteration or divide and conquer, "dc"; "auto" takes the faster one. Values alone come from
+   * dqds, except with "qr". "jacobi": one-sided Jacobi (Drmač and Veselić 2008), slower, which gives even the smallest
+   * values of a matrix with badly scaled rows or columns to full relative accuracy.
    */
   driver?: (typeof DRIVERS)[number];
 }
@@ -32,7 +33,7 @@ export interface Svd<D extends DType = DType> {
 }
 
 /**
- * Singular value decomposition A = U·diag(S)·Vᵀ by reduction to bidiagonal form and QR iteration (LAPACK's xGESVD).
+ * Singular value decomposition A = U·diag(S)·Vᵀ, as accurate as LAPACK's (xGESDD, xGESVD, xGEJSV by `driver`).
  * Signs of the vectors are not normalised. A value beyond the format's range is Infinity, the vectors still right.
  *
  * @param a (…, m, n); leading axes are a batch; any of m, n and the batch may be 0
