@@ -18,4 +18,7 @@ export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/
   };
 }
 
-export default defineConfig({ test: { projects: [project("simd"), project("relaxed"), project("debug")] } });
+// vitest would leave a core of two idle
+export default defineConfig({
+  test: { maxWorkers: 2, projects: [project("simd"), project("relaxed"), project("debug")] },
+});

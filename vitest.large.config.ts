@@ -4,4 +4,6 @@ import { project } from "./vitest.config.js";
 
 const pattern = "tests/**/*.large.test.ts";
 
-export default defineConfig({ test: { projects: [project("simd", pattern), project("relaxed", pattern)] } });
+export default defineConfig({
+  test: { maxWorkers: 2, projects: [project("simd", pattern), project("relaxed", pattern)] },
+});

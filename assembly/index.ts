@@ -7,6 +7,7 @@ import { axpy, dot, nrm2, rot, scal } from "./blas/level1";
 import { gemv, gemvColumns8, gemvRows8, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
+import { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } from "./svd/batch";
 import { leftVector, rightVector } from "./svd/bidiagonal_dc";
 import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
 import { readColumns } from "./svd/bidiagonalize";
@@ -214,6 +215,42 @@ export function slasq1(n: i32, d: usize, e: usize, work: usize): i32 {
 
 export function dlasq1(n: i32, d: usize, e: usize, work: usize): i32 {
   return lasq1<f64>(n, d, e, work);
+}
+
+export function sgesvdBatchScratch(m: i32, n: i32, vectors: i32): f64 {
+  return gesvdBatchScratch<f32>(m, n, vectors);
+}
+
+export function dgesvdBatchScratch(m: i32, n: i32, vectors: i32): f64 {
+  return gesvdBatchScratch<f64>(m, n, vectors);
+}
+
+export function sgesvdBatchGroups(count: i32): i32 {
+  return gesvdBatchGroups<f32>(count);
+}
+
+export function dgesvdBatchGroups(count: i32): i32 {
+  return gesvdBatchGroups<f64>(count);
+}
+
+export function sgesvdBatchBegin(work: usize): void {
+  gesvdBatchBegin<f32>(work);
+}
+
+export function dgesvdBatchBegin(work: usize): void {
+  gesvdBatchBegin<f64>(work);
+}
+
+export function sgesvdBatch(
+  begin: i32, end: i32, count: i32, m: i32, n: i32, vectors: i32, a: usize, sa: i32, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
+): i32 {
+  return gesvdBatch<f32>(begin, end, count, m, n, vectors, a, sa, rs, cs, u, s, vt, work);
+}
+
+export function dgesvdBatch(
+  begin: i32, end: i32, count: i32, m: i32, n: i32, vectors: i32, a: usize, sa: i32, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
+): i32 {
+  return gesvdBatch<f64>(begin, end, count, m, n, vectors, a, sa, rs, cs, u, s, vt, work);
 }
 
 // LoRA

@@ -20,6 +20,11 @@ export function setSlice(operations: f64): void {
   sliceOperations = operations;
 }
 
+/** For a driver that runs others, each with slices of its own. */
+export function sliceLength(): f64 {
+  return sliceOperations;
+}
+
 let left: f64 = 0;
 let current: usize = 0;
 

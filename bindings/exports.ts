@@ -49,6 +49,29 @@ export interface Routines {
     vt: number,
     work: number,
   ): number;
+  /** Bytes of working memory of gesvdBatch. */
+  gesvdBatchScratch(m: number, n: number, vectors: number): number;
+  /** Groups of a batch: of as many matrices as a vector has lanes. */
+  gesvdBatchGroups(count: number): number;
+  /** Readies the working memory of gesvdBatch. */
+  gesvdBatchBegin(work: number): void;
+  /** As gesvd for groups begin…end of a batch of `count` matrices, `sa` elements apart; u, s and vt are contiguous. */
+  gesvdBatch(
+    begin: number,
+    end: number,
+    count: number,
+    m: number,
+    n: number,
+    vectors: number,
+    a: number,
+    sa: number,
+    rs: number,
+    cs: number,
+    u: number,
+    s: number,
+    vt: number,
+    work: number,
+  ): number;
   /** Bytes of working memory of loraForward. */
   loraForwardScratch(tokens: number, r: number): number;
   /** y <- x·Wᵀ + bias + scaling·(x·Aᵀ)·Bᵀ; see assembly/lora/forward.ts. */

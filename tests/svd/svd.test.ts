@@ -129,7 +129,7 @@ describe.each(DTYPES)("svd(), %s", (dtype) => {
   });
 
   test.each([[[3]], [[2, 3]], [[1]], [[2, 1, 2]]])(
-    "svd() of a batch %j equals the single calls bit for bit",
+    "svd() of a batch %j equals batches of one, and with a driver the single calls, bit for bit",
     (batch) => {
       scope(() => {
         for (const [m, n] of [
@@ -140,15 +140,19 @@ describe.each(DTYPES)("svd(), %s", (dtype) => {
         ] as const) {
           const count = batch.reduce((product, length) => product * length, 1);
           const a = tensor(random.array(count * m * n), { shape: [...batch, m, n], dtype });
-          for (const vectors of ["thin", "full"] as const) {
-            const whole = svd(a, { vectors });
+          const jobs = (["thin", "full"] as const).flatMap((vectors) =>
+            (["auto", "qr"] as const).map((driver) => ({ vectors, driver })),
+          );
+          for (const { vectors, driver } of jobs) {
+            const whole = svd(a, { vectors, driver });
             const ones = a.reshape([count, m, n]);
             const k = Math.min(m, n);
             expect(whole.s.shape).toEqual([...batch, k]);
             expect(whole.u.shape).toEqual([...batch, m, vectors === "full" ? m : k]);
             expect(whole.vt.shape).toEqual([...batch, vectors === "full" ? n : k, n]);
             for (let i = 0; i < count; i++) {
-              const one = svd(ones.subtensor(i, i + 1).reshape([m, n]), { vectors });
+              const alone = ones.subtensor(i, i + 1);
+              const one = svd(driver === "auto" ? alone : alone.reshape([m, n]), { vectors, driver });
               for (const name of ["u", "s", "vt"] as const) {
                 const size = one[name].size;
                 expect(whole[name].data.slice(i * size, (i + 1) * size)).toEqual(one[name].data);

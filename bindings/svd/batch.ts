@@ -1,0 +1,66 @@
+// Decompositions of a batch in one call of the kernel, which takes small matrices together, one a SIMD lane.
+
+import { sizeOf } from "../check.js";
+import { ConvergenceError } from "../errors.js";
+import { MORE } from "../exports.js";
+import type { Runtime } from "../load.js";
+import type { Tensor } from "../tensor.js";
+
+/**
+ * Decomposes every matrix of `a` (…, m, n) into the contiguous u, s and vt; `job` is 0 (none), 1 (thin) or 2 (full).
+ * A matrix's digits depend neither on its place nor on what else is in the batch.
+ */
+export function decomposeBatch(
+  runtime: Runtime,
+  a: Tensor,
+  job: number,
+  u: Tensor | undefined,
+  s: Tensor,
+  vt: Tensor | undefined,
+): void {
+  const { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } = runtime[a.dtype];
+  const axes = a.ndim - 2;
+  const count = sizeOf(a.shape.slice(0, axes));
+  const [m, n] = a.shape.slice(axes) as [number, number];
+  const step = batchStride(a);
+  // axes that do not follow each other at one distance: a copy has them in order
+  const source = step === undefined ? a.copy() : a;
+  const [rowStride, columnStride] = source.strides.slice(axes) as [number, number];
+  const work = runtime.scratch.push(gesvdBatchScratch(m, n, job));
+  gesvdBatchBegin(work);
+  let failed: number;
+  do {
+    failed = gesvdBatch(
+      0,
+      gesvdBatchGroups(count),
+      count,
+      m,
+      n,
+      job,
+      source.pointer,
+      step ?? m * n,
+      rowStride,
+      columnStride,
+      u?.pointer ?? 0,
+      s.pointer,
+      vt?.pointer ?? 0,
+      work,
+    );
+  } while (failed === MORE);
+  if (failed > 0) throw new ConvergenceError("svd", failed);
+}
+
+/** Elements from a matrix of a batch to the next; undefined where there is no one such number. */
+function batchStride(a: Tensor): number | undefined {
+  let step: number | undefined;
+  let next = 0;
+  for (let axis = a.ndim - 3; axis >= 0; axis--) {
+    const length = a.shape[axis] as number;
+    const stride = a.strides[axis] as number;
+    if (length === 1) continue;
+    if (step === undefined) step = stride;
+    else if (stride !== next) return undefined;
+    next = stride * length;
+  }
+  return step ?? 0;
+}
