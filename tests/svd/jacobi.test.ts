@@ -159,8 +159,8 @@ describe.each(DTYPES)("svd() with driver 'jacobi', %s", (dtype) => {
         const s = values(a, "jacobi");
         expect(wrongValues(a, s, m * CONDITION * ulp)).toEqual([]);
         expect(values(a, "jacobi", "none")).toEqual(s);
-        const { u, vt } = decompose(a, dtype, "jacobi").thin;
-        expect([...u, ...vt].every((x) => Math.abs(x) <= 1 + 10 * ulp)).toBe(true);
+        // the vectors, too, though J cannot be had from L·J = U·S here
+        expect(wrong(a)).toEqual([]);
       }
     }
   });
@@ -279,6 +279,30 @@ describe.each(DTYPES)("svd() with driver 'jacobi', %s", (dtype) => {
     const a = { ...given, data: rounded(dtype, given.data) };
     expect(wrong(a)).toEqual([]);
     expect(wrong(transposed(a))).toEqual([]);
+  });
+
+  test("svd() has orthogonal vectors where L, its rows scaled, is ill conditioned: Kahan's matrix that pivoting keeps", () => {
+    for (const [n, theta] of [
+      [24, 1.3],
+      [36, 1.3],
+      [44, 1.4],
+    ] as const) {
+      const { data } = kahan(n, theta);
+      // columns ever so little shorter than those before: else a rounding decides on pivots, and spoils it
+      const a = matrix(n, n, (i, j) => (data[i * n + j] as number) * (1 - 100 * ulp * j));
+      const held = { ...a, data: rounded(dtype, a.data) };
+      const { vOrthogonality, reconstruction } = ratios(held, decompose(held, dtype, "jacobi"), ulp);
+      expect(vOrthogonality).toBeLessThan(2);
+      expect(reconstruction).toBeLessThan(2);
+    }
+  });
+
+  test("svd() of constant matrices: what is left after the first column is rounding, or nothing", () => {
+    for (let m = 8; m <= 11; m++) {
+      for (let n = 8; n <= 11; n++) {
+        for (const value of [1, 3, 5, 7]) expect(wrong(matrix(m, n, () => value))).toEqual([]);
+      }
+    }
   });
 
   test("svd() of exact rank deficiency has exact zeros where whole columns vanish, and completes the bases", () => {
