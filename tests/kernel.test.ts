@@ -32,6 +32,11 @@ const HOT = [
   ["buildVectors", "rightVector"],
   ["findRoot", "sumSide"],
   ["applySweeps", "strip"],
+  ["rotateTiles", "rotatePairs"],
+  ["rotatePairs", "dot"],
+  ["rotatePairs", "rotate"],
+  ["geqp3Slice", "dot"],
+  ["geqp3Slice", "axpy"],
 ] as const;
 
 describe.each(VARIANTS)("kernel.%s", (variant) => {

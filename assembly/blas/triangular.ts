@@ -13,9 +13,9 @@ const COLUMNS: i32 = 256;
 export const TRTRI_WORK: i32 = ROWS * COLUMNS;
 
 /**
- * A slice of the inversion; true when it is complete. w (n×n, ldw, zeros above the diagonal) <- L⁻¹ for the lower triangle of l
- * (ldl), by block rows: [L₁ 0; K L₂] has the inverse [W₁ 0; −W₂·K·W₁ W₂]. A zero on the diagonal gives Infinity and NaN.
- * The head's cursors `row` and `column` start at 0. work: TRTRI_WORK elements. xTRTRI.
+ * A slice of the inversion; true when it is complete. w (n×n, ldw, zeros above the diagonal) <- L⁻¹ for the lower
+ * triangle of l (ldl), by block rows: [L₁ 0; K L₂] has the inverse [W₁ 0; −W₂·K·W₁ W₂]. A zero on the diagonal gives
+ * Infinity and NaN. The head's cursors `row` and `column` start at 0. work: TRTRI_WORK elements. xTRTRI.
  */
 export function trtriSlice<T>(
   head: usize, row: i32, column: i32, n: i32, l: usize, ldl: i32, w: usize, ldw: i32, work: usize,

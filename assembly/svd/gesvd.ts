@@ -1,5 +1,6 @@
 // A = U·diag(S)·Vᵀ: scaling, QR first where A is long, reduction to bidiagonal form, bidiagonal SVD by QR iteration or
 // divide and conquer, and the vectors by applying the reflectors; values alone by dqds. LAPACK's xGESVD and xGESDD.
+// One-sided Jacobi goes its own way from here: jacobi.ts.
 //
 // All work is done on M (long×p, long >= p), held by columns: M = A, or M = Aᵀ for a wide A, whose rows then are the
 // columns. Vectors are computed by rows: ut holds the p (or all) left vectors of M, vt the right ones.

@@ -1,14 +1,15 @@
-// driver: "jacobi". One-sided Jacobi, preconditioned by QR with column pivoting: Drmač and Veselić, "New fast and accurate
-// Jacobi SVD algorithm I, II" (SIAM J. Matrix Anal. Appl. 29, 2008); LAPACK's xGEJSV and xGESVJ.
+// driver: "jacobi". One-sided Jacobi, preconditioned by QR with column pivoting: Drmač and Veselić, "New fast and
+// accurate Jacobi SVD algorithm I, II" (SIAM J. Matrix Anal. Appl. 29, 2008); LAPACK's xGEJSV and xGESVJ.
 //
-// M (long×p) is A or Aᵀ. W·M·P = Q1·R with permutations W and P, R = L·Q2ᵀ with a lower triangular L, and plane rotations from
-// the right make the columns of L orthogonal: L·J = U·S. So M = (Wᵀ·Q1·U)·S·(P·Q2·J)ᵀ. Where M = B·D with a diagonal D
-// of any size, the relative error of each value depends on the condition of B only: every step acts on columns that are scaled,
-// as they are, to length one. Row pivoting does the same, in practice, for M scaled from the left as well.
+// M (long×p) is A or Aᵀ. W·M·P = Q1·R with permutations W and P, R = L·Q2ᵀ with a lower triangular L, and plane
+// rotations from the right make the columns of L orthogonal: L·J = U·S. So M = (Wᵀ·Q1·U)·S·(P·Q2·J)ᵀ. Where M = B·D
+// with a diagonal D of any size, the relative error of each value depends on the condition of B only: every step acts
+// on columns that are scaled, as they are, to length one. Row pivoting does the same, in practice, for M scaled from
+// the left as well.
 //
-// No range is lost on the way: column j of M, of L and of the rotated matrix is kept as 2^exponents[j] times a column of
-// about length one, so that neither a norm nor a product over- or underflows. (xGESVJ keeps such factors for its fast
-// rotations and has branches for norms out of range.) Columns of M, L and J are rows of memory throughout.
+// No range is lost on the way: column j of M, of L and of the rotated matrix is kept as 2^exponents[j] times a column
+// of about length one, so that neither a norm nor a product over- or underflows. (xGESVJ keeps such factors for its
+// fast rotations and has branches for norms out of range.) Columns of M, L and J are rows of memory throughout.
 
 import { gemmSlice } from "../blas/gemm";
 import { amax, axpy, copy, dot, nrm2, scal, scalPower } from "../blas/level1";
@@ -30,9 +31,10 @@ const SWEEPS: i32 = 30;
 /** Columns that are rotated together, each with another one. */
 const TILE: i32 = 8;
 
-// Working memory of a step: arrays of one element for each of TILE pairs. The columns p and q, the longer first (i32 in places of T);
-// their lengths, the power of two between their scales, their product; then the rotation: one less its cosine, the
-// coefficients of one column in the other, in memory's scale and (SINE) in truth; |z| and |h| of computeRotations
+// Working memory of a step: arrays of one element for each of TILE pairs. The columns p and q, the longer first (i32 in
+// places of T); their lengths, the power of two between their scales, their product; then the rotation: one less its
+// cosine, the coefficients of one column in the other, in memory's scale and (SINE) in truth; |z| and |h| of
+// computeRotations
 const P: i32 = 0;
 const Q: i32 = TILE;
 const NORM_P: i32 = 2 * TILE;
@@ -51,7 +53,10 @@ const SHEARS: i32 = COSINES + 1;
 const ROTATIONS: i32 = COSINES + 2;
 const SLOTS: i32 = COSINES + 4;
 
-/** ‖L⁻¹‖² in the Frobenius norm, the rows of L of length one, for each row: up to this, five times that of I, J is had by solving. */
+/**
+ * J is had from L·J = U·S, which spares its rotations, if the inverse of L, its rows scaled to length one, has a
+ * Frobenius norm of at most five times that of the identity: this is the square. The error of J grows with it.
+ */
 const CONDITION_LIMIT: i32 = 25;
 
 /** Bytes of working memory of gejsv; exact in f64 for every size. */
@@ -71,28 +76,23 @@ export function gejsvScratch<T>(m: i32, n: i32, vectors: i32): f64 {
 
 // cursors of the head
 const PHASE = 0, I = 1, J = 2, RANK = 3, SOLVES = 4, FAILED = 5, SWEEP = 6, STAGE = 7, TILE_AT = 8, SUM = 9;
-const WIDE = 10;
+const WIDE = 10, LEAST = 11, MOST = 12;
 
 // phases
-const COPY = 0, PIVOT = 1, ROWS_OF_R = 2, LQ = 3, COLUMNS_OF_L = 4, INVERT = 5, CONDITION = 6, ROTATE = 7, SCALE_X = 8;
-const SOLVE = 9, RIGHT = 10, RIGHT_Q = 11, RIGHT_ROWS = 12, RIGHT_OUT = 13, LEFT = 14, LEFT_Q = 15, LEFT_ROWS = 16;
-const LEFT_OUT = 17, END = 18;
+const ORIENT = 0, COPY = 1, PIVOT = 2, ROWS_OF_R = 3, LQ = 4, COLUMNS_OF_L = 5, INVERT = 6, CONDITION = 7, ROTATE = 8;
+const SCALE_X = 9, SOLVE = 10, RIGHT = 11, RIGHT_Q = 12, RIGHT_ROWS = 13, RIGHT_OUT = 14, LEFT = 15, LEFT_Q = 16;
+const LEFT_ROWS = 17, LEFT_OUT = 18, END = 19;
 
 /**
- * A slice of the decomposition: MORE or STOPPED (slice.ts) until it is done, then 0, or how many pairs were still rotated in
- * the last sweep. A is m×n with strides (rs, cs), finite; p = min(m, n) > 0. u (m×k), s (p), vt (k'×n), row-major; k = k' = p
- * with `vectors` THIN, m and n with FULL; NONE writes s only. work: gejsvScratch(…) bytes behind a readied head.
+ * A slice of the decomposition: MORE or STOPPED (slice.ts) until it is done, then 0, or how many pairs were still
+ * rotated in the last sweep. A is m×n with strides (rs, cs), finite; p = min(m, n) > 0. u (m×k), s (p), vt (k'×n),
+ * row-major; k = k' = p with `vectors` THIN, m and n with FULL; NONE writes s only. work: gejsvScratch(…) bytes behind
+ * a readied head.
  */
 export function gejsv<T>(
   m: i32, n: i32, vectors: i32, a: usize, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
 ): i32 {
-  // of a square matrix the side that is graded more becomes the columns
-  if (cursor(work, PHASE) == COPY && cursor(work, I) == 0) {
-    const turned = m < n || (m == n && spread<T>(m, n, a, rs, cs) > spread<T>(n, m, a, cs, rs));
-    setCursor(work, WIDE, turned ? 1 : 0);
-  }
-  const wide = cursor(work, WIDE) != 0;
-  const long = wide ? n : m, p = wide ? m : n;
+  const long = max<i32>(m, n), p = min<i32>(m, n), square = m == n;
   const k = vectors == FULL ? long : p;
   const ldt = paddedLength<T>(long), ldp = paddedLength<T>(p);
 
@@ -106,10 +106,17 @@ export function gejsv<T>(
 
   openSlice(work);
   while (cursor(work, PHASE) < END) {
+    // M is Aᵀ
+    const wide = m < n || cursor(work, WIDE) != 0;
     const i = cursor(work, I), rank = cursor(work, RANK), solves = cursor(work, SOLVES) != 0;
     // a phase either goes row by row, i the row, or does a slice of something
     let done = true, end = 0, operations: f64 = 0;
     switch (cursor(work, PHASE)) {
+      case ORIENT:
+        end = square ? n : 0;
+        operations = 4 * <f64>n;
+        if (square) compareSides<T>(work, i, n, a, rs, cs, tau);
+        break;
       case COPY:
         end = (p + 3) / 4;
         operations = 64 * <f64>long;
@@ -120,7 +127,7 @@ export function gejsv<T>(
         break;
       case ROWS_OF_R:
         end = rank;
-        operations = 8 * <f64>p;
+        operations = 30 * <f64>p;
         if (i < end) rowOfR<T>(i, p, t, ldt, exponents, at<T>(l, i * ldp), grades);
         break;
       case LQ:
@@ -128,7 +135,7 @@ export function gejsv<T>(
         break;
       case COLUMNS_OF_L:
         end = rank;
-        operations = 8 * <f64>rank;
+        operations = 60 * <f64>rank;
         if (i < end) columnOfL<T>(i, rank, l, ldp, grades, at<T>(x, i * ldp), exponents);
         break;
       case INVERT:
@@ -145,11 +152,15 @@ export function gejsv<T>(
         // should it turn out too large: J = I to begin with
         fill<T>(rank, <T>0, at<T>(v, i * ldp));
         store<T>(at<T>(v, i * ldp + i), <T>1);
-        if (i + 1 == end && !(load<T>(at<T>(slots, COSINES)) <= <T>(CONDITION_LIMIT * rank))) setCursor(work, SOLVES, 0);
+        if (i + 1 == end && !(load<T>(at<T>(slots, COSINES)) <= <T>(CONDITION_LIMIT * rank))) {
+          setCursor(work, SOLVES, 0);
+        }
         break;
       case ROTATE: {
-        const all = vectors == NONE ? <T>rank : sqrt<T>(<T>rank), accumulated: usize = vectors == NONE || solves ? 0 : v;
-        done = gesvjSlice<T>(work, rank, x, ldp, norms, exponents, order, accumulated, <T>(epsilon<T>() * all), slots);
+        // xGESVJ's: looser where no vectors are wanted
+        const tolerance = <T>(epsilon<T>() * (vectors == NONE ? <T>rank : sqrt<T>(<T>rank)));
+        const rotated: usize = vectors == NONE || solves ? 0 : v;
+        done = gesvjSlice<T>(work, rank, x, ldp, norms, exponents, order, rotated, tolerance, slots);
         if (!done) break;
         writeValues<T>(p, rank, norms, exponents, order, s);
         if (cursor(work, FAILED) > 0) return cursor(work, FAILED);
@@ -159,8 +170,8 @@ export function gejsv<T>(
       case SCALE_X:
         // the right side of L·J = U·S, with L as CONDITION saw it
         end = solves ? rank : 0;
-        operations = 8 * <f64>rank;
-        if (i < end) scaleColumn<T>(rank, at<T>(x, i * ldp), load<i32>(exponents + 4 * i), grades, at<T>(left, i * ldt));
+        operations = 30 * <f64>rank;
+        if (i < end) scaleColumn<T>(i, rank, at<T>(x, i * ldp), exponents, grades, at<T>(left, i * ldt));
         break;
       case SOLVE:
         if (solves) done = gemmSlice<T>(work, I, rank, rank, rank, <T>1, left, ldt, 1, w, 1, ldp, <T>0, v, ldp);
@@ -219,19 +230,44 @@ export function gejsv<T>(
   return 0;
 }
 
-/** How many powers of two the largest entries of the rows of A (m×n, strides rs and cs) lie apart; zero rows do not count. */
-function spread<T>(m: i32, n: i32, a: usize, rs: i32, cs: i32): i32 {
-  let least = i32.MAX_VALUE, most = i32.MIN_VALUE;
-  for (let i = 0; i < m; i++) {
-    const largest = amax<T>(n, at<T>(a, i * rs), cs);
-    if (largest == <T>0) continue;
-    least = min<i32>(least, exponent<T>(largest));
-    most = max<i32>(most, exponent<T>(largest));
+/**
+ * Step i of n: how far the largest entries of the rows of A (n×n, strides rs and cs) lie apart in powers of two, and
+ * those of its columns, zero ones left out; then WIDE <- whether rows are graded more than columns. largest: n
+ * elements.
+ */
+function compareSides<T>(head: usize, i: i32, n: i32, a: usize, rs: i32, cs: i32, largest: usize): void {
+  // along the memory
+  const turned = rs == 1, along = turned ? rs : cs, row = at<T>(a, i * (turned ? cs : rs));
+  if (i == 0) {
+    fill<T>(n, <T>0, largest);
+    setCursor(head, LEAST, i32.MAX_VALUE);
+    setCursor(head, MOST, i32.MIN_VALUE);
   }
-  return most < least ? 0 : most - least;
+  for (let j = 0; j < n; j++) {
+    const place = at<T>(largest, j);
+    store<T>(place, max<T>(load<T>(place), abs<T>(load<T>(at<T>(row, j * along)))));
+  }
+  addExponent<T>(head, amax<T>(n, row, along));
+  if (i + 1 < n) return;
+  const rows = cursor(head, MOST) - cursor(head, LEAST);
+  setCursor(head, LEAST, i32.MAX_VALUE);
+  setCursor(head, MOST, i32.MIN_VALUE);
+  for (let j = 0; j < n; j++) addExponent<T>(head, load<T>(at<T>(largest, j)));
+  const columns = cursor(head, MOST) - cursor(head, LEAST);
+  setCursor(head, WIDE, (turned ? rows < columns : rows > columns) ? 1 : 0);
 }
 
-/** Columns first… of M (`some` of them, `long` elements) <- A, each over 2^exponents[j], which brings its largest entry into [1, 2). */
+function addExponent<T>(head: usize, x: T): void {
+  if (x == <T>0) return;
+  const e = exponent<T>(x);
+  setCursor(head, LEAST, min<i32>(cursor(head, LEAST), e));
+  setCursor(head, MOST, max<i32>(cursor(head, MOST), e));
+}
+
+/**
+ * Columns first… of M (`some` of them, `long` elements) <- A, each over 2^exponents[j], which brings its largest entry
+ * into [1, 2).
+ */
 function copyColumns<T>(
   first: i32, some: i32, long: i32, a: usize, rs: i32, cs: i32, t: usize, ldt: i32, exponents: usize,
 ): void {
@@ -245,7 +281,10 @@ function copyColumns<T>(
   }
 }
 
-/** order (n i32) <- the indices of values_i·2^exponents_i >= 0 from the largest to the smallest, equal ones in their order: a heapsort. */
+/**
+ * order (n i32) <- the indices of values_i·2^exponents_i >= 0 from the largest to the smallest, equal ones in their
+ * order: a heapsort.
+ */
 function sortDescending<T>(n: i32, values: usize, exponents: usize, order: usize): void {
   for (let i = 0; i < n; i++) store<i32>(order + 4 * i, i);
   for (let i = (n >> 1) - 1; i >= 0; i--) siftDown<T>(i, n, values, exponents, order);
@@ -260,8 +299,11 @@ function sortDescending<T>(n: i32, values: usize, exponents: usize, order: usize
 function siftDown<T>(i: i32, n: i32, values: usize, exponents: usize, order: usize): void {
   const moved = load<i32>(order + 4 * i);
   for (let child = 2 * i + 1; child < n; child = 2 * i + 1) {
-    if (child + 1 < n && precedes<T>(load<i32>(order + 4 * child), load<i32>(order + 4 * child + 4), values, exponents)) child++;
-    const below = load<i32>(order + 4 * child);
+    let below = load<i32>(order + 4 * child);
+    if (child + 1 < n && precedes<T>(below, load<i32>(order + 4 * child + 4), values, exponents)) {
+      child++;
+      below = load<i32>(order + 4 * child);
+    }
     if (!precedes<T>(moved, below, values, exponents)) break;
     store<i32>(order + 4 * i, below);
     i = child;
@@ -276,8 +318,8 @@ function precedes<T>(i: i32, j: i32, values: usize, exponents: usize): bool {
 }
 
 /**
- * row (p elements) <- row i of R over 2^grades[i], the size of its diagonal entry, which with pivoting is nearly the largest of the
- * row; R by columns in t (ldt), column j to be multiplied by 2^exponents[j].
+ * row (p elements) <- row i of R over 2^grades[i], the size of its diagonal entry, which with pivoting is nearly the
+ * largest of the row; R by columns in t (ldt), column j to be multiplied by 2^exponents[j].
  */
 function rowOfR<T>(i: i32, p: i32, t: usize, ldt: i32, exponents: usize, row: usize, grades: usize): void {
   const grade = exponent<T>(load<T>(at<T>(t, i * ldt + i))) + load<i32>(exponents + 4 * i);
@@ -289,7 +331,9 @@ function rowOfR<T>(i: i32, p: i32, t: usize, ldt: i32, exponents: usize, row: us
   }
 }
 
-/** column (n elements) <- column j of L over 2^exponents[j], near 1; row i of L is row i of l (ldl) times 2^grades[i]. */
+/**
+ * column (n elements) <- column j of L over 2^exponents[j], near 1; row i of L is row i of l (ldl) times 2^grades[i].
+ */
 function columnOfL<T>(j: i32, n: i32, l: usize, ldl: i32, grades: usize, column: usize, exponents: usize): void {
   let most = i32.MIN_VALUE;
   for (let i = j; i < n; i++) {
@@ -316,8 +360,8 @@ function holdsGrades<T>(n: i32, grades: usize): bool {
 }
 
 /**
- * Row i of L (i + 1 elements) and of its inverse: squares[i] <- the length of the first, squared, and *sum <- the sum over rows 0…i of
- * ‖w·D‖², D the lengths of the rows of L.
+ * Row i of L (i + 1 elements) and of its inverse: squares[i] <- the length of the first, squared, and *sum <- the sum
+ * over rows 0…i of ‖w·D‖², D the lengths of the rows of L.
  */
 function addCondition<T>(i: i32, l: usize, w: usize, squares: usize, sum: usize): void {
   store<T>(at<T>(squares, i), dot<T>(i + 1, l, 1, l, 1));
@@ -329,8 +373,9 @@ function addCondition<T>(i: i32, l: usize, w: usize, squares: usize, sum: usize)
   store<T>(sum, total);
 }
 
-/** y_i <- x_i·2^(e − grades_i). */
-function scaleColumn<T>(n: i32, x: usize, e: i32, grades: usize, y: usize): void {
+/** y_i <- x_i·2^(exponents_j − grades_i), n elements: column j over the scales of the rows of L. */
+function scaleColumn<T>(j: i32, n: i32, x: usize, exponents: usize, grades: usize, y: usize): void {
+  const e = load<i32>(exponents + 4 * j);
   for (let i = 0; i < n; i++) {
     store<T>(at<T>(y, i), scaleByPowerOfTwo<T>(load<T>(at<T>(x, i)), e - load<i32>(grades + 4 * i)));
   }
@@ -349,8 +394,8 @@ function writeValues<T>(p: i32, rank: i32, norms: usize, exponents: usize, order
 }
 
 /**
- * Row i of y (n elements, ldy) <- row order[i] of x (rank elements, ldx) over its length and zeros, or for i >= rank row i of the
- * identity. A zero row is replaced by a vector that completes the rows above to an orthonormal set.
+ * Row i of y (n elements, ldy) <- row order[i] of x (rank elements, ldx) over its length and zeros, or for i >= rank
+ * row i of the identity. A zero row is replaced by a vector that completes the rows above to an orthonormal set.
  */
 function placeVector<T>(i: i32, rank: i32, n: i32, x: usize, ldx: i32, order: usize, y: usize, ldy: i32): void {
   const row = at<T>(y, i * ldy);
@@ -366,7 +411,10 @@ function placeVector<T>(i: i32, rank: i32, n: i32, x: usize, ldx: i32, order: us
   else scal<T>(rank, <T>(<T>1 / norm), row, 1);
 }
 
-/** Row i of x (n elements, ldx), zero, <- the unit vector that is the furthest from all rows above, less its parts along them. */
+/**
+ * Row i of x (n elements, ldx), zero, <- the unit vector that is the furthest from all rows above, less its parts along
+ * them.
+ */
 function complete<T>(i: i32, n: i32, x: usize, ldx: i32): void {
   const row = at<T>(x, i * ldx);
   for (let j = 0; j < i; j++) {
@@ -394,13 +442,15 @@ function scatter<T>(n: i32, x: usize, places: usize, y: usize): void {
 const MEASURE = 0, NEIGHBOURS = 1;
 
 /**
- * A slice of the rotations; true when the columns of X (n×n by columns, ldx; column j times 2^exponents[j]) are orthogonal, no two
- * with a cosine above `tolerance`, or after SWEEPS sweeps: then the head's FAILED <- how many pairs the last one rotated,
- * else 0. v (n×n, ldx, or 0): the same rotations on its rows. norms (n) and exponents (n i32) <- the lengths of the columns,
- * order (n i32) <- the columns by length, descending (de Rijk 1989). slots: SLOTS elements. xGESVJ.
+ * A slice of the rotations; true when the columns of X (n×n by columns, ldx; column j times 2^exponents[j]) are
+ * orthogonal, no two with a cosine above `tolerance`, or after SWEEPS sweeps: then the head's FAILED <- how many pairs
+ * the last one rotated, else 0. v (n×n, ldx, or 0): the same rotations on its rows. norms (n) and exponents (n i32) <-
+ * the lengths of the columns, order (n i32) <- the columns by length, descending (de Rijk 1989). slots: SLOTS elements.
+ * xGESVJ.
  */
 function gesvjSlice<T>(
-  head: usize, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize, tolerance: T, slots: usize,
+  head: usize, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize, tolerance: T,
+  slots: usize,
 ): bool {
   for (;;) {
     const stage = cursor(head, STAGE);
@@ -415,8 +465,8 @@ function gesvjSlice<T>(
       if (cursor(head, SWEEP) == SWEEPS) return true;
       fill<T>(SLOTS - COSINES, <T>0, at<T>(slots, COSINES));
     } else {
-      // First the pairs within tiles of neighbours in the order, whose lengths are alike: this saves a sixth of all rotations
-      // (xGESVJ looks ahead by one tile for the same reason). Then all pairs.
+      // First the pairs within tiles of neighbours in the order, whose lengths are alike: this saves a tenth of all
+      // rotations (xGESVJ looks ahead by one tile for the same reason). Then all pairs.
       const neighbours = stage == NEIGHBOURS;
       if (!rotateTiles<T>(head, neighbours, n, x, ldx, norms, exponents, order, v, tolerance, slots)) return false;
       if (!neighbours) endSweep<T>(head, tolerance, slots);
@@ -428,8 +478,8 @@ function gesvjSlice<T>(
 
 /** Counts a sweep, the last one if it rotated nothing or if the next one would not. */
 function endSweep<T>(head: usize, tolerance: T, slots: usize): void {
-  // A pair that was made orthogonal is spoiled by later rotations, of its columns with a third one, by the sum of cosine times shear
-  // over all third ones: at most by the product of these.
+  // A pair that was made orthogonal is spoiled by later rotations, of its columns with a third one, by the sum of
+  // cosine times shear over all third ones: at most by the product of these.
   const cosines = sqrt<T>(load<T>(at<T>(slots, COSINES))), shears = sqrt<T>(load<T>(at<T>(slots, SHEARS)));
   const rotations = <i32>load<T>(at<T>(slots, ROTATIONS));
   const converged = rotations == 0 || <T>(cosines * shears) <= tolerance;
@@ -450,13 +500,13 @@ function measureColumn<T>(n: i32, x: usize, norm: usize, exponents: usize): void
 }
 
 /**
- * A slice of a pass over all tiles of columns; true when it is complete: the pairs within each tile (`neighbours`), or those of each
- * column of a tile with every later one, tile after tile. Then a tile first gets the longest of the columns that are left, as
- * each single column would by de Rijk's pivoting.
+ * A slice of a pass over all tiles of columns; true when it is complete: the pairs within each tile (`neighbours`), or
+ * those of each column of a tile with every later one, tile after tile. Then a tile first gets the longest of the
+ * columns that are left, as each single column would by de Rijk's pivoting.
  *
- * The pairs (i, j), i < j, of a tile's columns i go row by row. Pairs with the same i + j have no column in common, and nothing that
- * precedes one of them in that order follows another: they are rotated together, up to TILE at a time, with the same
- * result. Their columns stay in the first-level cache from one such step to the next.
+ * The pairs (i, j), i < j, of a tile's columns i go row by row. Pairs with the same i + j have no column in common, and
+ * nothing that precedes one of them in that order follows another: they are rotated together, up to TILE at a time,
+ * with the same result. Their columns stay in the first-level cache from one such step to the next.
  */
 function rotateTiles<T>(
   head: usize, neighbours: bool, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize,
@@ -489,8 +539,8 @@ function selectLongest<T>(first: i32, last: i32, n: i32, norms: usize, exponents
     const place = order + 4 * i;
     let longest = place;
     for (let other = place + 4; other < order + 4 * n; other += 4) {
-      const k = load<i32>(other), l = load<i32>(longest);
-      if (exceeds<T>(load<T>(at<T>(norms, k)), load<i32>(exponents + 4 * k), load<T>(at<T>(norms, l)), load<i32>(exponents + 4 * l))) longest = other;
+      const j = load<i32>(other), k = load<i32>(longest), x = load<T>(at<T>(norms, j)), y = load<T>(at<T>(norms, k));
+      if (exceeds<T>(x, load<i32>(exponents + 4 * j), y, load<i32>(exponents + 4 * k))) longest = other;
     }
     const column = load<i32>(place);
     store<i32>(place, load<i32>(longest));
@@ -500,7 +550,8 @@ function selectLongest<T>(first: i32, last: i32, n: i32, norms: usize, exponents
 
 /** The pairs (i, sum − i) for i = from…to. */
 export function rotatePairs<T>(
-  from: i32, to: i32, sum: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize, tolerance: T, slots: usize,
+  from: i32, to: i32, sum: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize,
+  tolerance: T, slots: usize,
 ): void {
   let count = 0;
   for (let i = from; i <= to; i++) {
@@ -535,15 +586,17 @@ function selectPair<T>(
 }
 
 /**
- * The rotations of the first `count` slots. For columns p, q of lengths 1 >= r with the cosine z between them, the smaller root t
- * of t² + t·(1 − r²)/(r·z) = 1 is the tangent: p + t·q and q − t·p are orthogonal, of lengths √(1 + t·r·z) and
- * √(r² − t·r·z). t is r·h with the shear h = 2z / (a + √(a² + 4r²z²)), a = 1 − r², which no size of r spoils.
+ * The rotations of the first `count` slots. For columns p, q of lengths 1 >= r with the cosine z between them, the
+ * smaller root t of t² + t·(1 − r²)/(r·z) = 1 is the tangent: p + t·q and q − t·p are orthogonal, of lengths √(1 +
+ * t·r·z) and √(r² − t·r·z). t is r·h with the shear h = 2z / (a + √(a² + 4r²z²)), a = 1 − r², which no size of r
+ * spoils.
  */
 export function computeRotations<T>(count: i32, slots: usize): void {
   const one = v128.splat<T>(<T>1), zero = v128.splat<T>(<T>0);
   for (let i = 0; i < count; i += lanes<T>()) {
     const place = at<T>(slots, i);
-    const np = v128.load(at<T>(place, NORM_P)), nq = v128.load(at<T>(place, NORM_Q)), w = v128.load(at<T>(place, RATIO));
+    const np = v128.load(at<T>(place, NORM_P)), nq = v128.load(at<T>(place, NORM_Q));
+    const w = v128.load(at<T>(place, RATIO));
     const z = v128.div<T>(v128.load(at<T>(place, PRODUCT)), v128.mul<T>(np, nq));
     const stored = v128.div<T>(nq, np), r = v128.mul<T>(stored, w);
     const a = v128.max<T>(zero, v128.mul<T>(v128.sub<T>(one, r), v128.add<T>(one, r)));
@@ -559,8 +612,9 @@ export function computeRotations<T>(count: i32, slots: usize): void {
     v128.store(at<T>(place, SINE), sine);
     v128.store(at<T>(place, COSINE), v128.abs<T>(z));
     v128.store(at<T>(place, SHEAR), v128.abs<T>(h));
-    v128.store(at<T>(place, NORM_P), v128.mul<T>(np, v128.sqrt<T>(muladd<T>(v128.mul<T>(t, r), z, one))));
-    v128.store(at<T>(place, NORM_Q), v128.mul<T>(nq, v128.sqrt<T>(v128.max<T>(zero, v128.sub<T>(one, v128.mul<T>(h, z))))));
+    const longer = muladd<T>(v128.mul<T>(t, r), z, one), shorter = v128.sub<T>(one, v128.mul<T>(h, z));
+    v128.store(at<T>(place, NORM_P), v128.mul<T>(np, v128.sqrt<T>(longer)));
+    v128.store(at<T>(place, NORM_Q), v128.mul<T>(nq, v128.sqrt<T>(v128.max<T>(zero, shorter))));
   }
 }
 
@@ -598,8 +652,8 @@ function applyRotation<T>(
 }
 
 /**
- * (x, y) <- (x + (s·y − e·x), y − (d·x + e·y)) with e = 1 − c: a rotation whose error is relative to what it changes, so that many
- * small ones do not add up (Rutishauser 1966).
+ * (x, y) <- (x + (s·y − e·x), y − (d·x + e·y)) with e = 1 − c: a rotation whose error is relative to what it changes,
+ * so that many small ones do not add up (Rutishauser 1966).
  */
 export function rotate<T>(n: i32, x: usize, y: usize, e: T, s: T, d: T): void {
   const ev = v128.splat<T>(e), sv = v128.splat<T>(s), dv = v128.splat<T>(d);

@@ -1,8 +1,8 @@
-// QR factorisation with column pivoting (Businger and Golub 1965; xGEQP3) and row pivoting (Powell and Reid 1969), which
-// makes it accurate row by row: Cox and Higham, "Stability of Householder QR factorization for weighted least squares
-// problems" (1998). The columns carry exponents of their own: column j of M is 2^exponents[j] times what memory holds.
-// Reflectors act on each column by itself, so that M may be graded over more than the range of the format. M (m×n,
-// m >= n) is held by columns.
+// QR factorisation with column pivoting (Businger and Golub 1965; xGEQP3) and row pivoting (Powell and Reid 1969),
+// which makes it accurate row by row: Cox and Higham, "Stability of Householder QR factorization for weighted least
+// squares problems" (1998). The columns carry exponents of their own: column j of M is 2^exponents[j] times what memory
+// holds. Reflectors act on each column by itself, so that M may be graded over more than the range of the format. M
+// (m×n, m >= n) is held by columns.
 
 import { amax, axpy, dot, nrm2, swap } from "../blas/level1";
 import { epsilon, exponent, scaleByPowerOfTwo } from "../machine";
@@ -19,11 +19,11 @@ export function exceeds<T>(x: T, j: i32, y: T, k: i32): bool {
 }
 
 /**
- * A slice of W·M·P = Q·R with permutations W and P; true when it is complete. t (n rows of m, ldt apart): column j below its
- * diagonal <- reflector j, on and above it <- column j of R over 2^exponents[j]; exponents (n i32) are permuted along.
- * columns[j] (n i32) <- the column of M that came to place j, rows[i] (m i32) <- the row that came to place i. tau: n
- * elements, norms: 2n. The head's cursors `step` and `other` start at 0; `rank` <- the number of reflectors, fewer than n
- * where nothing but zeros is left.
+ * A slice of W·M·P = Q·R with permutations W and P; true when it is complete. t (n rows of m, ldt apart): column j
+ * below its diagonal <- reflector j, on and above it <- column j of R over 2^exponents[j]; exponents (n i32) are
+ * permuted along. columns[j] (n i32) <- the column of M that came to place j, rows[i] (m i32) <- the row that came to
+ * place i. tau: n elements, norms: 2n. The head's cursors `step` and `other` start at 0; `rank` <- the number of
+ * reflectors, fewer than n where nothing but zeros is left.
  */
 export function geqp3Slice<T>(
   head: usize, step: i32, other: i32, rank: i32, m: i32, n: i32, t: usize, ldt: i32, exponents: usize, columns: usize,
@@ -58,7 +58,7 @@ export function geqp3Slice<T>(
     for (; j < n && !over; j++) {
       const norm = at<T>(norms, j);
       reflectColumn<T>(m - i, diagonal, load<T>(at<T>(tau, i)), at<T>(t, j * ldt + i), norm, at<T>(reference, j));
-      over = spend(4 * <f64>(m - i));
+      over = spend(6 * <f64>(m - i));
     }
     store<T>(diagonal, beta);
     setCursor(head, other, j);
@@ -103,8 +103,8 @@ function pivot<T>(
 }
 
 /**
- * x <- (I − tau·v·vᵀ)·x, n elements; `norm` and `reference` point to ‖x‖ as it was updated and as it was last computed, and
- * become the norm of x without its first element. That is updated as long as cancellation allows it (Drmač and
+ * x <- (I − tau·v·vᵀ)·x, n elements; `norm` and `reference` point to ‖x‖ as it was updated and as it was last computed,
+ * and become the norm of x without its first element. That is updated as long as cancellation allows it (Drmač and
  * Bujanović, "On the failure of rank-revealing QR factorization software", 2008).
  */
 export function reflectColumn<T>(n: i32, v: usize, tau: T, x: usize, norm: usize, reference: usize): void {
