@@ -2,25 +2,12 @@
 // matrix, strides, scaling, and what a lane must not do to its neighbours.
 
 import { describe, expect, test } from "vitest";
-import { MORE } from "../../bindings/exports.js";
-import { type NonFiniteError, scope, svd, svdvals, tensor } from "../../bindings/index.js";
+import { scope, svd, svdvals, tensor } from "../../bindings/index.js";
 import type { DType, Tensor } from "../../bindings/tensor.js";
 import { BIDIAGONAL_TYPES, DRIVER_TYPES, gridMatrices, SIZES } from "../support/lapack_grid.js";
-import {
-  diagonal,
-  frank,
-  hilbert,
-  kahan,
-  lauchli,
-  type Matrix,
-  matrix,
-  randomMatrix,
-  scaledMatrix,
-  transposed,
-} from "../support/matrices.js";
-import { Random } from "../support/random.js";
+import { type Matrix, scaledMatrix } from "../support/matrices.js";
 import { type Factors, failures, type Jobs, ratios } from "../support/ratios.js";
-import { bytesOf, DTYPES, rounded, SmallKernel, typed, ulpOf } from "../support/raw.js";
+import { DTYPES, rounded, typed, ulpOf } from "../support/raw.js";
 
 const LEAST = 32;
 
