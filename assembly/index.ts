@@ -8,6 +8,7 @@ import { gemv, gemvColumns8, gemvRows8, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } from "./svd/batch";
+import { applyReflector, reduceColumn } from "./svd/batch_qr";
 import { leftVector, rightVector } from "./svd/bidiagonal_dc";
 import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
 import { readColumns } from "./svd/bidiagonalize";
@@ -368,4 +369,20 @@ export function drotatePairs(
   from: i32, to: i32, sum: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize, tolerance: f64, slots: usize,
 ): void {
   rotatePairs<f64>(from, to, sum, n, x, ldx, norms, exponents, order, v, tolerance, slots);
+}
+
+export function sreduceColumn(rest: i32, v: usize, tau: usize, x: usize, norm: usize): void {
+  reduceColumn<f32>(rest, v, tau, x, norm);
+}
+
+export function dreduceColumn(rest: i32, v: usize, tau: usize, x: usize, norm: usize): void {
+  reduceColumn<f64>(rest, v, tau, x, norm);
+}
+
+export function sapplyReflector(rest: i32, v: usize, tau: usize, x: usize): void {
+  applyReflector<f32>(rest, v, tau, x);
+}
+
+export function dapplyReflector(rest: i32, v: usize, tau: usize, x: usize): void {
+  applyReflector<f64>(rest, v, tau, x);
 }

@@ -17,9 +17,12 @@ const NONE = 0;
 const FULL = 2;
 const AUTO = 0;
 
-/** Whether a group of lanes beats one matrix after the other; depends on the shape only, as the digits do. */
-function usesLanes<T>(long: i32, p: i32, vectors: i32): bool {
-  return p > 0 && p <= 32 && long <= 8 * p + 64;
+/**
+ * Whether a group of lanes beats one matrix after the other, by measurement: up to p = 32, as long as a group stays in the
+ * second-level cache. Depends on the shape only, as the digits do.
+ */
+function usesLanes(long: i32, p: i32): bool {
+  return p > 0 && p <= 32 && <f64>long * <f64>p <= 16384;
 }
 
 // The shape at work and where things stand in the memory of a group, in bytes: set by layOut, one set an instance.
@@ -36,6 +39,12 @@ let toLw: usize = 0, toState: usize = 0, toNorms: usize = 0, toTau: usize = 0, t
 let toUnscale: usize = 0;
 /** Bytes of a group, how many are worked on together, and bytes behind them. */
 let groupBytes: usize = 0, together: i32 = 0, sharedBytes: usize = 0;
+
+/** The lowest 1…32 bits set. */
+// @ts-ignore: decorator
+@inline function lowBits(count: i32): i32 {
+  return <i32>(<u32>0xffffffff >>> (32 - count));
+}
 
 // @ts-ignore: decorator
 @inline function even(n: i32): i32 {
@@ -60,14 +69,14 @@ function layOut<T>(m: i32, n: i32, job: i32): void {
   toRank = toOrder + 16 * <usize>p;
   toUnscale = toRank + 16 * <usize>p;
   groupBytes = toUnscale + 64;
-  together = p <= 4 ? 4 : p <= 8 ? 2 : 1;
+  together = p <= 4 ? 8 : p <= 8 ? 4 : p <= 16 ? 2 : 1;
   sharedBytes = 16 * <usize>(orthogonalizeWork(together, p) + ld);
 }
 
 /** Bytes of working memory of gesvdBatch; exact in f64 for every size. */
 export function gesvdBatchScratch<T>(m: i32, n: i32, job: i32): f64 {
   const one = gesvdScratch<T>(m, n, job, AUTO);
-  if (!usesLanes<T>(max<i32>(m, n), min<i32>(m, n), job)) return <f64>HEAD_BYTES + one;
+  if (!usesLanes(max<i32>(m, n), min<i32>(m, n))) return <f64>HEAD_BYTES + one;
   layOut<T>(m, n, job);
   // a lane that does not converge goes to gesvd after its group's memory is done with
   return <f64>HEAD_BYTES + max<f64>(one, <f64>(<usize>together * groupBytes + sharedBytes));
@@ -97,7 +106,7 @@ export function gesvdBatch<T>(
   begin: i32, end: i32, count: i32, m: i32, n: i32, job: i32, a: usize, sa: i32, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
 ): i32 {
   layOut<T>(m, n, job);
-  const byLanes = usesLanes<T>(long, p, job);
+  const byLanes = usesLanes(long, p);
   const most = byLanes ? together : 1;
   // bytes from a matrix to the next
   const nextA = at<T>(0, sa), nextU = at<T>(0, m * (job == FULL ? m : p)), nextS = at<T>(0, p);
@@ -111,7 +120,7 @@ export function gesvdBatch<T>(
     if (cursor(work, AHEAD) == 0) {
       const groups = min<i32>(most, end - group);
       const present = min<i32>(groups * lanes<T>(), count - group * lanes<T>());
-      let left = (1 << present) - 1;
+      let left = lowBits(present);
       if (byLanes) {
         left = groupsSvd<T>(groups, present, m < n, ga, nextA, m < n ? cs : rs, m < n ? rs : cs, gu, nextU, gs, gvt, nextVt, inner);
         budget -= spent(work, <f64>groups * groupOperations<T>());
@@ -183,7 +192,7 @@ function groupsSvd<T>(
     const here = min<i32>(lanes<T>(), present - first), i = <usize>first;
     let skipped = 0;
     if (failed) {
-      skipped = unconverged<T>(group + toState) & ((1 << here) - 1);
+      skipped = unconverged<T>(group + toState) & lowBits(here);
       left |= skipped << first;
     }
     finish<T>(group, here, skipped, wide, u + i * nextU, nextU, s + i * at<T>(0, p), vt + i * nextVt, nextVt, shared);

@@ -20,7 +20,7 @@ export function factorLanes<T>(
     const rest = long - k - 1;
     makeReflector<T>(rest, head, vector(norms, k), vector(tau, k));
     for (let j = k + 1; j < p; j++) {
-      v128.store(vector(norms, j), reflect<T>(rest, head, vector(tau, k), vector(x, j * ld + k)));
+      reduceColumn<T>(rest, head, vector(tau, k), vector(x, j * ld + k), vector(norms, j));
     }
   }
 }
@@ -82,8 +82,8 @@ function makeReflector<T>(rest: i32, head: usize, norm: usize, tau: usize): void
   }
 }
 
-/** x <- H·x for v and x of 1 + rest numbers, v[0] = 1; returns the squared norm of x without its first number. */
-export function reflect<T>(rest: i32, v: usize, tau: usize, x: usize): v128 {
+/** x <- H·x for v and x of 1 + rest numbers, v[0] = 1; norm <- the squared norm of x without its first number. */
+export function reduceColumn<T>(rest: i32, v: usize, tau: usize, x: usize, norm: usize): void {
   const first = v128.load(x);
   let w = first, w1 = v128.splat<T>(<T>0);
   let s = v + 16, t = x + 16;
@@ -97,7 +97,7 @@ export function reflect<T>(rest: i32, v: usize, tau: usize, x: usize): v128 {
   if (i > 0) w = muladd<T>(v128.load(s), v128.load(t), w);
   w = v128.mul<T>(v128.load(tau), v128.add<T>(w, w1));
   v128.store(x, v128.sub<T>(first, w));
-  let norm = v128.splat<T>(<T>0), norm1 = norm;
+  let sum = v128.splat<T>(<T>0), sum1 = sum;
   s = v + 16;
   t = x + 16;
   i = rest;
@@ -106,17 +106,17 @@ export function reflect<T>(rest: i32, v: usize, tau: usize, x: usize): v128 {
     const b = v128.sub<T>(v128.load(t, 16), v128.mul<T>(v128.load(s, 16), w));
     v128.store(t, a);
     v128.store(t, b, 16);
-    norm = muladd<T>(a, a, norm);
-    norm1 = muladd<T>(b, b, norm1);
+    sum = muladd<T>(a, a, sum);
+    sum1 = muladd<T>(b, b, sum1);
     s += 32;
     t += 32;
   }
   if (i > 0) {
     const a = v128.sub<T>(v128.load(t), v128.mul<T>(v128.load(s), w));
     v128.store(t, a);
-    norm = muladd<T>(a, a, norm);
+    sum = muladd<T>(a, a, sum);
   }
-  return v128.add<T>(norm, norm1);
+  v128.store(norm, v128.add<T>(sum, sum1));
 }
 
 /** y (long) <- Q·y with the reflectors that factorLanes left in x. */
@@ -124,7 +124,8 @@ export function applyLanes<T>(long: i32, p: i32, x: usize, ld: i32, tau: usize, 
   for (let k = p - 1; k >= 0; k--) applyReflector<T>(long - k - 1, vector(x, k * ld + k), vector(tau, k), vector(y, k));
 }
 
-function applyReflector<T>(rest: i32, v: usize, tau: usize, x: usize): void {
+/** x <- H·x for v and x of 1 + rest numbers, v[0] = 1. */
+export function applyReflector<T>(rest: i32, v: usize, tau: usize, x: usize): void {
   const first = v128.load(x);
   let w = first, w1 = v128.splat<T>(<T>0);
   let s = v + 16, t = x + 16;
