@@ -5,15 +5,18 @@ import { gemm } from "./blas/gemm";
 import { at } from "./simd";
 import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
 
-/** Order of the matrices: large enough for every stage to run, small enough to be done at once. */
+/** Order of the products. */
 const SIDE: i32 = 64;
+
+/** Order of the decompositions: large enough for every stage to run, small enough to be done at once. */
+const ORDER: i32 = 40;
 
 /** xGESVD with p vectors a side, by the driver that large matrices take. */
 const THIN: i32 = 1, AUTO: i32 = 0;
 
 /** Bytes of working memory of warmUp. */
 export function warmUpBytes(): f64 {
-  return 5 * <f64>(SIDE * SIDE) * 8 + gesvdScratch<f64>(SIDE, SIDE, THIN, AUTO);
+  return 5 * <f64>(SIDE * SIDE) * 8 + gesvdScratch<f64>(ORDER, ORDER, THIN, AUTO);
 }
 
 /** Small products and decompositions in both precisions. */
@@ -45,11 +48,11 @@ function multiply<T>(work: usize, transposed: bool): void {
 }
 
 function decompose<T>(work: usize): void {
-  const square = SIDE * SIDE;
+  const square = ORDER * ORDER;
   const a = work, u = at<T>(a, square), s = at<T>(u, square), vt = at<T>(s, square), rest = at<T>(vt, 2 * square);
   scatter<T>(square, a);
   gesvdBegin<T>(rest);
   let more: i32;
-  do more = gesvd<T>(SIDE, SIDE, THIN, AUTO, a, SIDE, 1, u, s, vt, rest);
+  do more = gesvd<T>(ORDER, ORDER, THIN, AUTO, a, ORDER, 1, u, s, vt, rest);
   while (more < 0);
 }
