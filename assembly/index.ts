@@ -8,6 +8,7 @@ import { gemv, gemvColumns8, gemvRows8, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } from "./svd/batch";
+import { setSweeps } from "./svd/batch_jacobi";
 import { applyReflector, reduceColumn } from "./svd/batch_qr";
 import { leftVector, rightVector } from "./svd/bidiagonal_dc";
 import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
@@ -19,7 +20,7 @@ import { strip } from "./svd/sweep";
 import { openSlice, setSlice } from "./slice";
 import { warmUp, warmUpBytes } from "./warm_up";
 
-export { setPackMemory, setSlice, warmUp, warmUpBytes };
+export { setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
 
 export function packBytes(): usize {
   return PACK_BYTES;

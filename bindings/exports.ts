@@ -118,6 +118,8 @@ export interface KernelExports {
   guardBytes(): number;
   /** Operations of one slice of a long routine; with 0 every call makes one step. */
   setSlice(operations: number): void;
+  /** Another limit for the sweeps of gesvdBatch: with 0 every matrix is left to gesvd. */
+  setSweeps(limit: number): void;
   /** Runs the hot functions on `work` (warmUpBytes() of it), so that the engine compiles them. */
   warmUp(work: number): void;
   warmUpBytes(): number;

@@ -37,6 +37,9 @@ const HOT = [
   ["rotatePairs", "rotate"],
   ["geqp3Slice", "dot"],
   ["geqp3Slice", "axpy"],
+  ["orthogonalize", "front"],
+  ["factorLanes", "reduceColumn"],
+  ["storeLong", "applyReflector"],
 ] as const;
 
 describe.each(VARIANTS)("kernel.%s", (variant) => {
@@ -76,6 +79,13 @@ describe.each(VARIANTS)("kernel.%s", (variant) => {
   test("kernel has relaxed instructions only in the relaxed variants", () => {
     const relaxed = text(variant).includes("relaxed_");
     expect(relaxed).toBe(variant.startsWith("relaxed"));
+  });
+
+  test("kernel's batches of small matrices have the same digits in every variant: nothing in them is fused", () => {
+    const functions = text(variant).split(/^ \(func \$/m);
+    const batch = functions.filter((one) => one.startsWith("assembly/svd/batch"));
+    expect(batch.length).toBeGreaterThan(10);
+    for (const one of batch) expect(one).not.toContain("relaxed_");
   });
 
   test.each(HOT)("kernel's %s calls %s as a function of its own, in both precisions", (caller, callee) => {

@@ -18,11 +18,12 @@ const FULL = 2;
 const AUTO = 0;
 
 /**
- * Whether a group of lanes beats one matrix after the other, by measurement: up to p = 32, as long as a group stays in the
- * second-level cache. Depends on the shape only, as the digits do.
+ * Whether a group of lanes beats one matrix after the other, by measurement, as long as the group stays in the second-level
+ * cache. Depends on the shape and on whether vectors are wanted only, as the digits do.
  */
-function usesLanes(long: i32, p: i32): bool {
-  return p > 0 && p <= 32 && <f64>long * <f64>p <= 16384;
+function usesLanes<T>(long: i32, p: i32, job: i32): bool {
+  const most = sizeof<T>() == 8 && job == NONE ? 20 : 32;
+  return p > 0 && p <= most && <f64>long * <f64>p <= 16384;
 }
 
 // The shape at work and where things stand in the memory of a group, in bytes: set by layOut, one set an instance.
@@ -76,7 +77,7 @@ function layOut<T>(m: i32, n: i32, job: i32): void {
 /** Bytes of working memory of gesvdBatch; exact in f64 for every size. */
 export function gesvdBatchScratch<T>(m: i32, n: i32, job: i32): f64 {
   const one = gesvdScratch<T>(m, n, job, AUTO);
-  if (!usesLanes(max<i32>(m, n), min<i32>(m, n))) return <f64>HEAD_BYTES + one;
+  if (!usesLanes<T>(max<i32>(m, n), min<i32>(m, n), job)) return <f64>HEAD_BYTES + one;
   layOut<T>(m, n, job);
   // a lane that does not converge goes to gesvd after its group's memory is done with
   return <f64>HEAD_BYTES + max<f64>(one, <f64>(<usize>together * groupBytes + sharedBytes));
@@ -106,7 +107,7 @@ export function gesvdBatch<T>(
   begin: i32, end: i32, count: i32, m: i32, n: i32, job: i32, a: usize, sa: i32, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
 ): i32 {
   layOut<T>(m, n, job);
-  const byLanes = usesLanes(long, p);
+  const byLanes = usesLanes<T>(long, p, job);
   const most = byLanes ? together : 1;
   // bytes from a matrix to the next
   const nextA = at<T>(0, sa), nextU = at<T>(0, m * (job == FULL ? m : p)), nextS = at<T>(0, p);
@@ -227,7 +228,7 @@ function finish<T>(
   group: usize, present: i32, skipped: i32, wide: bool, u: usize, nextU: usize, s: usize, vt: usize, nextVt: usize, y: usize,
 ): void {
   const lw = group + toLw, norms = group + toNorms, rank = group + toRank;
-  valuesAndVectors<T>(lw, norms);
+  valuesAndVectors<T>(lw, norms, group + toState);
   rankLanes<T>(p, norms, rank);
   unscaleLanes<T>(norms, group + toUnscale);
   for (let lane = 0; lane < present; lane++) {
@@ -263,14 +264,16 @@ function copyLanes<T>(x: usize, tau: usize, lw: usize): void {
 /**
  * norms <- the singular values, the lengths of the columns of L; L <- its columns divided by them, completed. W's columns
  * have length 1 but for the roundoff of a hundred rotations: dividing by it takes that out of W and of the values.
+ * lacks (p vectors): the lanes in which a column is too short to be a vector, the iteration may have passed it over.
  */
-function valuesAndVectors<T>(lw: usize, norms: usize): void {
-  const least = v128.splat<T>(negligible<T>()), one = v128.splat<T>(<T>1);
+function valuesAndVectors<T>(lw: usize, norms: usize, lacks: usize): void {
+  const least = v128.splat<T>(<T>(<T>2 * negligible<T>())), one = v128.splat<T>(<T>1);
   let lacking = v128.splat<i32>(0);
   for (let j = 0; j < p; j++) {
     const column = vector(lw, j * length);
     let norm = columnNorm<T>(column, <T>1);
     const small = v128.lt<T>(norm, least);
+    v128.store(vector(lacks, j), small);
     if (v128.any_true(small)) {
       const lift = sizeof<T>() == 4 ? powerOfTwo<T>(64) : powerOfTwo<T>(600);
       norm = v128.bitselect(columnNorm<T>(column, lift), norm, small);
@@ -280,17 +283,17 @@ function valuesAndVectors<T>(lw: usize, norms: usize): void {
       v128.store(vector(norms, j), norm);
       continue;
     }
-    scaleVectors<T>(column, v128.bitselect(one, v128.div<T>(one, norm), small));
+    divideVectors<T>(column, v128.bitselect(one, norm, small));
     const w = vector(column, rows), drift = columnNorm<T>(w, <T>1);
-    scaleVectors<T>(w, v128.div<T>(one, drift));
+    divideVectors<T>(w, drift);
     v128.store(vector(norms, j), v128.div<T>(norm, drift));
   }
-  if (vectors && v128.any_true(lacking)) completeLanes<T>(lw, norms);
+  if (vectors && v128.any_true(lacking)) completeLanes<T>(lw, lacks);
 }
 
-/** x <- factor·x. */
-function scaleVectors<T>(x: usize, factor: v128): void {
-  for (const end = vector(x, p); x < end; x += 16) v128.store(x, v128.mul<T>(factor, v128.load(x)));
+/** x <- x/divisor: exact where all of x is one entry and the divisor its length. */
+function divideVectors<T>(x: usize, divisor: v128): void {
+  for (const end = vector(x, p); x < end; x += 16) v128.store(x, v128.div<T>(v128.load(x), divisor));
 }
 
 /** ‖x‖, with x multiplied by `lift` on the way. */
@@ -305,28 +308,32 @@ function columnNorm<T>(x: usize, lift: T): v128 {
 }
 
 /**
- * Replaces the columns whose norm is negligible, so that all p are orthonormal: each by the unit vector that is furthest
- * from the span of the others (at distance 1/√p or more), made orthogonal to them twice (Kahan's "twice is enough"), with
- * the sign that goes with the column it replaces.
+ * Replaces the columns that are lacking, so that all p are orthonormal: each by the unit vector that is furthest from the
+ * span of the others (at distance 1/√p or more), made orthogonal to them twice (Kahan's "twice is enough"), with the sign
+ * of what it replaces in that place.
  */
-function completeLanes<T>(x: usize, norms: usize): void {
-  const zero = v128.splat<T>(<T>0), one = v128.splat<T>(<T>1), least = v128.splat<T>(negligible<T>());
+function completeLanes<T>(x: usize, lacks: usize): void {
+  const zero = v128.splat<T>(<T>0), one = v128.splat<T>(<T>1);
   for (let j = 0; j < p; j++) {
-    const lacking = v128.lt<T>(v128.load(vector(norms, j)), least);
+    const lacking = v128.load(vector(lacks, j));
     if (!v128.any_true(lacking)) continue;
-    // the row with the smallest sum of squares over the columns that there are: those not lacking, and those before j
-    let smallest = v128.splat<T>(<T>Infinity), place = zero;
+    const column = vector(x, j * length);
+    // the row with the smallest sum of squares over the columns that there are; of equal ones, where this column is largest
+    let smallest = v128.splat<T>(<T>Infinity), largest = zero, place = zero;
     for (let i = 0; i < p; i++) {
       let squares = zero;
       for (let q = 0; q < p; q++) {
-        const v = v128.and(v128.load(vector(x, q * length + i)), isThere<T>(q, j, norms, least));
+        const v = v128.andnot(v128.load(vector(x, q * length + i)), v128.load(vector(lacks, q)));
         squares = muladd<T>(v, v, squares);
       }
-      const smaller = v128.lt<T>(squares, smallest);
-      smallest = v128.bitselect(squares, smallest, smaller);
-      place = v128.bitselect(v128.splat<T>(<T>i), place, smaller);
+      const entry = v128.abs<T>(v128.load(vector(column, i)));
+      const better = v128.or(
+        v128.lt<T>(squares, smallest), v128.and(v128.eq<T>(squares, smallest), v128.gt<T>(entry, largest)),
+      );
+      smallest = v128.bitselect(squares, smallest, better);
+      largest = v128.bitselect(entry, largest, better);
+      place = v128.bitselect(v128.splat<T>(<T>i), place, better);
     }
-    const column = vector(x, j * length);
     // the sign: that of the column's entry in this row
     let sign = zero;
     for (let i = 0; i < p; i++) {
@@ -341,24 +348,16 @@ function completeLanes<T>(x: usize, norms: usize): void {
         const other = vector(x, q * length);
         let d = zero;
         for (let i = 0; i < p; i++) d = muladd<T>(v128.load(vector(other, i)), v128.load(vector(column, i)), d);
-        d = v128.and(d, v128.and(isThere<T>(q, j, norms, least), lacking));
+        d = v128.and(v128.andnot(d, v128.load(vector(lacks, q))), lacking);
         for (let i = 0; i < p; i++) {
           const v = v128.load(vector(column, i));
           v128.store(vector(column, i), v128.sub<T>(v, v128.mul<T>(d, v128.load(vector(other, i)))));
         }
       }
     }
-    const inverse = v128.div<T>(one, columnNorm<T>(column, <T>1));
-    const factor = v128.bitselect(v128.xor(inverse, sign), one, lacking);
-    scaleVectors<T>(column, factor);
+    divideVectors<T>(column, v128.bitselect(v128.xor(columnNorm<T>(column, <T>1), sign), one, lacking));
+    v128.store(vector(lacks, j), v128.splat<i32>(0));
   }
-}
-
-/** The lanes in which column q counts when column j is completed. */
-// @ts-ignore: decorator
-@inline function isThere<T>(q: i32, j: i32, norms: usize, least: v128): v128 {
-  if (q < j) return v128.splat<i32>(-1);
-  return v128.ge<T>(v128.load(vector(norms, q)), least);
 }
 
 /** Takes the scaling of the values back. */

@@ -6,8 +6,13 @@ import { epsilon } from "../machine";
 import { muladd } from "../simd";
 import { negligible, signBits, signs, vector } from "./batch_lanes";
 
-/** Sweeps over all pairs: xGESVJ's NSWEEP. */
-const MAX_SWEEPS = 30;
+/** Sweeps over all pairs before a lane is given up: xGESVJ's NSWEEP. */
+let maxSweeps: i32 = 30;
+
+/** Another limit for this instance: with 0 every lane is given up. */
+export function setSweeps(limit: i32): void {
+  maxSweeps = limit;
+}
 
 /** Bytes of an entry in the list of rotations: cosines, sines, the two columns. */
 const ROTATION: usize = 48;
@@ -48,7 +53,7 @@ export function orthogonalize<T>(
     v128.store(own, v128.splat<i32>(-1));
     for (let j = 0; j < p; j++) v128.store(vector(own, 2 + p + j), v128.splat<T>(<T>0));
   }
-  for (let sweep = 0; sweep < MAX_SWEEPS; sweep++) {
+  for (let sweep = 0; sweep < maxSweeps; sweep++) {
     for (let g = 0; g < count; g++) {
       const group = load<usize>(vector(alive, g));
       refresh<T>(p, rows, group, ld, group + toState);

@@ -75,10 +75,10 @@ function makeReflector<T>(rest: i32, head: usize, norm: usize, tau: usize): void
   const one = v128.splat<T>(<T>1);
   v128.store(tau, v128.and(v128.div<T>(difference, beta), reflects));
   v128.store(head, v128.bitselect(beta, alpha, reflects));
-  const factor = v128.bitselect(v128.div<T>(one, v128.neg<T>(difference)), one, reflects);
+  const divisor = v128.bitselect(v128.neg<T>(difference), one, reflects);
   for (let i = rest; i > 0; i--) {
     head += 16;
-    v128.store(head, v128.mul<T>(factor, v128.load(head)));
+    v128.store(head, v128.div<T>(v128.load(head), divisor));
   }
 }
 

@@ -17,8 +17,8 @@ export interface SvdOptions {
   /** "thin": k = min(m, n) vectors a side; "full": square factors; "none": values only. Default "thin". */
   vectors?: Vectors;
   /**
-   * Bidiagonal stage: "qr" iteration or divide and conquer, "dc"; "auto" takes the faster one. Values alone come from
-   * dqds, except with "qr". "jacobi": one-sided Jacobi (Drmač and Veselić 2008), slower, which gives even the smallest
+   * Bidiagonal stage: "qr" iteration or divide and conquer, "dc"; "auto" takes the faster one, and decomposes the small
+   * matrices of a batch side by side. Values alone come from dqds, except with "qr". "jacobi": one-sided Jacobi (Drmač and Veselić 2008), slower, which gives even the smallest
    * values of a matrix with badly scaled rows or columns to full relative accuracy.
    */
   driver?: (typeof DRIVERS)[number];
@@ -37,7 +37,8 @@ export interface Svd<D extends DType = DType> {
  * Singular value decomposition A = U·diag(S)·Vᵀ, as accurate as LAPACK's (xGESDD, xGESVD, xGEJSV by `driver`).
  * Signs of the vectors are not normalised. A value beyond the format's range is Infinity, the vectors still right.
  *
- * @param a (…, m, n); leading axes are a batch; any of m, n and the batch may be 0
+ * @param a (…, m, n); leading axes are a batch, in which a matrix has the same digits wherever it stands; any of m, n and
+ *   the batch may be 0
  * @returns u (…, m, k), s (…, k), vt (…, k, n) with k = min(m, n), in the dtype of `a`; the caller owns them.
  *   `vectors: "none"` returns s alone.
  * @throws NonFiniteError if an entry is NaN or Infinity; ConvergenceError if the iteration reaches LAPACK's limit
