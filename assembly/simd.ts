@@ -45,3 +45,15 @@
 @inline export function at<T>(x: usize, i: usize): usize {
   return x + (i << alignof<T>());
 }
+
+/** Element i behind x. */
+// @ts-ignore: decorator
+@inline export function get<T>(x: usize, i: i32): T {
+  return load<T>(at<T>(x, i));
+}
+
+/** Element i behind x <- value. */
+// @ts-ignore: decorator
+@inline export function set<T>(x: usize, i: i32, value: T): void {
+  store<T>(at<T>(x, i), value);
+}

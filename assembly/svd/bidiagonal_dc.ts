@@ -12,7 +12,7 @@ import { ger } from "../blas/level2";
 import { gemmSlice } from "../blas/gemm";
 import { fill, setIdentity } from "../blas/matrix";
 import { epsilon, exponent, scaleByPowerOfTwo } from "../machine";
-import { at, lanes } from "../simd";
+import { at, get, lanes, set } from "../simd";
 import { begin, cursor, interrupted, setCursor, spend } from "../slice";
 import { bdsqr, bdsqrWork } from "./bidiagonal_qr";
 import { hypotenuse } from "./householder";
@@ -37,16 +37,6 @@ function elements(n: i32): f64 {
 /** Bytes of working memory of bdsdc. */
 export function bdsdcScratch<T>(n: i32): f64 {
   return <f64>STATE_BYTES + elements(n) * <f64>sizeof<T>() + 10 * 4 * <f64>(n + 8);
-}
-
-// @ts-ignore: decorator
-@inline function get<T>(x: usize, i: i32): T {
-  return load<T>(at<T>(x, i));
-}
-
-// @ts-ignore: decorator
-@inline function set<T>(x: usize, i: i32, value: T): void {
-  store<T>(at<T>(x, i), value);
 }
 
 // @ts-ignore: decorator

@@ -4,7 +4,7 @@
 
 import { scal, swap } from "../blas/level1";
 import { epsilon, safeMinimum } from "../machine";
-import { at } from "../simd";
+import { at, get, set } from "../simd";
 import { HEAD_BYTES, begin, cursor, interrupted, setCursor, spend } from "../slice";
 import {
   lartg, las2, lasv2, leftC, leftS, rightC, rightS, rotationC, rotationR, rotationS, sigmaLarge, sigmaSmall,
@@ -13,16 +13,6 @@ import { HEADS, QUEUE, applySweeps, setSweep } from "./sweep";
 
 /** Passes over the whole matrix: LAPACK's MAXITR. */
 const MAX_PASSES = 6;
-
-// @ts-ignore: decorator
-@inline function get<T>(x: usize, i: i32): T {
-  return load<T>(at<T>(x, i));
-}
-
-// @ts-ignore: decorator
-@inline function set<T>(x: usize, i: i32, value: T): void {
-  store<T>(at<T>(x, i), value);
-}
 
 /** Bytes before the queue: a head (see slice.ts), the threshold and how many rotations have been made. */
 const STATE_BYTES: usize = 128;
