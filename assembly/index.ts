@@ -4,19 +4,14 @@
 import { PACK_BYTES, setPackMemory } from "./blas/blocking";
 import { gemm, gemmBatch, tileRow } from "./blas/gemm";
 import { axpy, dot, nrm2, rot, scal } from "./blas/level1";
-import { gemv, gemvColumns8, gemvRows8, ger } from "./blas/level2";
+import { gemv, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } from "./svd/batch";
 import { setSweeps } from "./svd/batch_jacobi";
-import { applyReflector, reduceColumn } from "./svd/batch_qr";
-import { leftVector, rightVector } from "./svd/bidiagonal_dc";
 import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
-import { readColumns } from "./svd/bidiagonalize";
 import { lasq1, lasq1Work } from "./svd/dqds";
 import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
-import { rotate, rotatePairs } from "./svd/jacobi";
-import { strip } from "./svd/sweep";
 import { openSlice, setSlice } from "./slice";
 import { warmUp, warmUpBytes } from "./warm_up";
 
@@ -289,8 +284,7 @@ export function dloraMerge(
   return loraMerge<f64>(rows, columns, w, rsw, csw, r, a, b, scaling, fanInFanOut, merged);
 }
 
-// Inner functions, exported so that the optimiser keeps them apart from their callers: V8 compiles a function between
-// its calls and never inside one, so a hot loop must be entered often (ARCHITECTURE.md, "Hot loops").
+// An inner function, exported so that the optimiser keeps it apart from its only caller (ARCHITECTURE.md, "Hot loops").
 
 export function stileRow(m: i32, n: i32, k: i32, alpha: f32, a: usize, beta: f32, c: usize, ldc: i32): void {
   tileRow<f32>(m, n, k, alpha, a, beta, c, ldc);
@@ -298,92 +292,4 @@ export function stileRow(m: i32, n: i32, k: i32, alpha: f32, a: usize, beta: f32
 
 export function dtileRow(m: i32, n: i32, k: i32, alpha: f64, a: usize, beta: f64, c: usize, ldc: i32): void {
   tileRow<f64>(m, n, k, alpha, a, beta, c, ldc);
-}
-
-export function sgemvRows8(n: i32, alpha: f32, a: usize, lda: usize, x: usize, beta: f32, y: usize, incy: usize): void {
-  gemvRows8<f32>(n, alpha, a, lda, x, beta, y, incy);
-}
-
-export function dgemvRows8(n: i32, alpha: f64, a: usize, lda: usize, x: usize, beta: f64, y: usize, incy: usize): void {
-  gemvRows8<f64>(n, alpha, a, lda, x, beta, y, incy);
-}
-
-export function sgemvColumns8(n: i32, alpha: f32, a: usize, lda: usize, x: usize, incx: usize, y: usize): void {
-  gemvColumns8<f32>(n, alpha, a, lda, x, incx, y);
-}
-
-export function dgemvColumns8(n: i32, alpha: f64, a: usize, lda: usize, x: usize, incx: usize, y: usize): void {
-  gemvColumns8<f64>(n, alpha, a, lda, x, incx, y);
-}
-
-export function sleftVector(k: i32, d: usize, z: usize, dk: f32, mu: f32, sigma: f32, q: usize): void {
-  leftVector<f32>(k, d, z, dk, mu, sigma, q);
-}
-
-export function srightVector(k: i32, d: usize, z: usize, dk: f32, mu: f32, sigma: f32, q: usize): void {
-  rightVector<f32>(k, d, z, dk, mu, sigma, q);
-}
-
-export function dleftVector(k: i32, d: usize, z: usize, dk: f64, mu: f64, sigma: f64, q: usize): void {
-  leftVector<f64>(k, d, z, dk, mu, sigma, q);
-}
-
-export function drightVector(k: i32, d: usize, z: usize, dk: f64, mu: f64, sigma: f64, q: usize): void {
-  rightVector<f64>(k, d, z, dk, mu, sigma, q);
-}
-
-export function sreadColumns(
-  count: i32, n: i32, t: usize, ldt: i32, v: usize, tau: f32, correction: usize, y: usize, r: usize, w: usize,
-): void {
-  readColumns<f32>(count, n, t, ldt, v, tau, correction, y, r, w);
-}
-
-export function dreadColumns(
-  count: i32, n: i32, t: usize, ldt: i32, v: usize, tau: f64, correction: usize, y: usize, r: usize, w: usize,
-): void {
-  readColumns<f64>(count, n, t, ldt, v, tau, correction, y, r, w);
-}
-
-export function sstrip(forward: bool, count: i32, c: usize, s: usize, x: usize, ldx: i32): void {
-  strip<f32>(forward, count, c, s, x, ldx);
-}
-
-export function dstrip(forward: bool, count: i32, c: usize, s: usize, x: usize, ldx: i32): void {
-  strip<f64>(forward, count, c, s, x, ldx);
-}
-
-export function srotate(n: i32, x: usize, y: usize, e: f32, s: f32, d: f32): void {
-  rotate<f32>(n, x, y, e, s, d);
-}
-
-export function drotate(n: i32, x: usize, y: usize, e: f64, s: f64, d: f64): void {
-  rotate<f64>(n, x, y, e, s, d);
-}
-
-export function srotatePairs(
-  from: i32, to: i32, sum: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize, tolerance: f32, slots: usize,
-): void {
-  rotatePairs<f32>(from, to, sum, n, x, ldx, norms, exponents, order, v, tolerance, slots);
-}
-
-export function drotatePairs(
-  from: i32, to: i32, sum: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize, tolerance: f64, slots: usize,
-): void {
-  rotatePairs<f64>(from, to, sum, n, x, ldx, norms, exponents, order, v, tolerance, slots);
-}
-
-export function sreduceColumn(rest: i32, v: usize, tau: usize, x: usize, norm: usize): void {
-  reduceColumn<f32>(rest, v, tau, x, norm);
-}
-
-export function dreduceColumn(rest: i32, v: usize, tau: usize, x: usize, norm: usize): void {
-  reduceColumn<f64>(rest, v, tau, x, norm);
-}
-
-export function sapplyReflector(rest: i32, v: usize, tau: usize, x: usize): void {
-  applyReflector<f32>(rest, v, tau, x);
-}
-
-export function dapplyReflector(rest: i32, v: usize, tau: usize, x: usize): void {
-  applyReflector<f64>(rest, v, tau, x);
 }

@@ -20,8 +20,8 @@ const HOT = [
   ["gemm", "tileRow"],
   ["tileRow", "tile"],
   ["packRange", "packPanel"],
-  ["gemv", "gemvRows8"],
-  ["gemv", "gemvColumns8"],
+  ["gemvN", "gemvRows8"],
+  ["gemvT", "gemvColumns8"],
   ["ger", "axpy"],
   ["labrdColumn", "readColumns"],
   ["readColumns", "gemvRows8"],
@@ -96,7 +96,7 @@ describe.each(VARIANTS)("kernel.%s", (variant) => {
   });
 
   test("kernel's passes of dqds, the same for both precisions, are a function of their own", () => {
-    expect([...(readCalls(text(variant)).get("takeStep") ?? [])]).toContain("steps");
+    expect([...(readCalls(text(variant)).get("pass") ?? [])]).toContain("steps");
   });
 
   test("kernel is within its limit, gzipped", () => {

@@ -17,7 +17,8 @@ export function dot<T>(n: i32, x: usize, incx: i32, y: usize, incy: i32): T {
   return s;
 }
 
-function dotContiguous<T>(n: i32, x: usize, y: usize): T {
+// @ts-ignore: decorator
+@inline function dotContiguous<T>(n: i32, x: usize, y: usize): T {
   const zero = v128.splat<T>(<T>0);
   let s0 = zero, s1 = zero, s2 = zero, s3 = zero;
   const width = 4 * lanes<T>();

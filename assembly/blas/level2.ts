@@ -42,7 +42,8 @@ export function gemvRows8<T>(n: i32, alpha: T, a: usize, lda: usize, x: usize, b
 }
 
 /** The lanes of v and the last few products a[j]·x[j]. */
-function sumWithRest<T>(v: v128, rest: i32, a: usize, x: usize): T {
+// @ts-ignore: decorator
+@inline function sumWithRest<T>(v: v128, rest: i32, a: usize, x: usize): T {
   let r = sum<T>(v);
   for (let j = 0; j < rest; j++) r = <T>(r + load<T>(at<T>(a, j)) * load<T>(at<T>(x, j)));
   return r;

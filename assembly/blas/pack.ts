@@ -32,7 +32,8 @@ function copyVector(depth: i32, src: usize, step: usize, dst: usize): void {
   }
 }
 
-function copyVectorPair(depth: i32, src: usize, step: usize, dst: usize): void {
+// @ts-ignore: decorator
+@inline function copyVectorPair(depth: i32, src: usize, step: usize, dst: usize): void {
   for (let p = 0; p < depth; p++) {
     v128.store(dst, v128.load(src));
     v128.store(dst, v128.load(src, 16), 16);

@@ -154,7 +154,8 @@ export function gesvdBatch<T>(
 }
 
 /** Adds to the head's count of operations. */
-function spent(head: usize, operations: f64): f64 {
+// @ts-ignore: decorator
+@inline function spent(head: usize, operations: f64): f64 {
   store<f64>(head, load<f64>(head) + operations);
   return operations;
 }
@@ -217,7 +218,8 @@ function prepare<T>(group: usize, present: i32, a: usize, nextA: usize, ri: i32,
 }
 
 /** x <- 0, but x[at] <- value. */
-function setUnit(x: usize, n: i32, at: i32, value: v128): void {
+// @ts-ignore: decorator
+@inline function setUnit(x: usize, n: i32, at: i32, value: v128): void {
   const zero = v128.splat<i32>(0);
   for (let i = 0; i < n; i++) v128.store(vector(x, i), zero);
   v128.store(vector(x, at), value);
@@ -292,12 +294,14 @@ function valuesAndVectors<T>(lw: usize, norms: usize, lacks: usize): void {
 }
 
 /** x <- x/divisor: exact where all of x is one entry and the divisor its length. */
-function divideVectors<T>(x: usize, divisor: v128): void {
+// @ts-ignore: decorator
+@inline function divideVectors<T>(x: usize, divisor: v128): void {
   for (const end = vector(x, p); x < end; x += 16) v128.store(x, v128.div<T>(v128.load(x), divisor));
 }
 
 /** ‖x‖, with x multiplied by `lift` on the way. */
-function columnNorm<T>(x: usize, lift: T): v128 {
+// @ts-ignore: decorator
+@inline function columnNorm<T>(x: usize, lift: T): v128 {
   const factor = v128.splat<T>(lift);
   let s = v128.splat<T>(<T>0);
   for (const end = vector(x, p); x < end; x += 16) {

@@ -191,7 +191,8 @@ export function front<T>(
 }
 
 /** (x, y) <- (c·x + s·y, c·y − s·x), `length` vectors each. */
-function rotate<T>(length: i32, x: usize, y: usize, rotation: usize): void {
+// @ts-ignore: decorator
+@inline function rotate<T>(length: i32, x: usize, y: usize, rotation: usize): void {
   const c = v128.load(rotation), s = v128.load(rotation, 16);
   for (const end = vector(x, length & ~3); x < end; x += 64) {
     const a = v128.load(x), b = v128.load(y);

@@ -26,7 +26,8 @@ export function factorLanes<T>(
 }
 
 /** Brings the longest of columns k…p to place k, lane by lane. */
-function pivot<T>(k: i32, long: i32, p: i32, x: usize, ld: i32, norms: usize, order: usize): void {
+// @ts-ignore: decorator
+@inline function pivot<T>(k: i32, long: i32, p: i32, x: usize, ld: i32, norms: usize, order: usize): void {
   const current = v128.splat<T>(<T>k);
   let best = v128.load(vector(norms, k)), place = current;
   for (let j = k + 1; j < p; j++) {
@@ -83,7 +84,7 @@ function makeReflector<T>(rest: i32, head: usize, norm: usize, tau: usize): void
 }
 
 /** x <- H·x for v and x of 1 + rest numbers, v[0] = 1; norm <- the squared norm of x without its first number. */
-export function reduceColumn<T>(rest: i32, v: usize, tau: usize, x: usize, norm: usize): void {
+function reduceColumn<T>(rest: i32, v: usize, tau: usize, x: usize, norm: usize): void {
   const first = v128.load(x);
   let w = first, w1 = v128.splat<T>(<T>0);
   let s = v + 16, t = x + 16;
@@ -125,7 +126,7 @@ export function applyLanes<T>(long: i32, p: i32, x: usize, ld: i32, tau: usize, 
 }
 
 /** x <- H·x for v and x of 1 + rest numbers, v[0] = 1. */
-export function applyReflector<T>(rest: i32, v: usize, tau: usize, x: usize): void {
+function applyReflector<T>(rest: i32, v: usize, tau: usize, x: usize): void {
   const first = v128.load(x);
   let w = first, w1 = v128.splat<T>(<T>0);
   let s = v + 16, t = x + 16;

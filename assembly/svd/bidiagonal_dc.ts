@@ -493,7 +493,7 @@ function recomputeZ<T>(k: i32): bool {
 }
 
 /** product_i <- product_i·(σ² − d_i²)/(other² − d_i²), σ = dk + mu, over count elements. */
-export function ratios<T>(count: i32, d: usize, dk: T, mu: T, sigma: T, other: T, product: usize): void {
+function ratios<T>(count: i32, d: usize, dk: T, mu: T, sigma: T, other: T, product: usize): void {
   const k = v128.splat<T>(dk), m = v128.splat<T>(mu), s = v128.splat<T>(sigma), o = v128.splat<T>(other);
   let i = 0;
   for (; i + lanes<T>() <= count; i += lanes<T>()) {
@@ -521,7 +521,7 @@ function lastFactor<T>(count: i32, d: usize, dk: T, mu: T, sigma: T, product: us
 }
 
 /** q (k) <- the unit right vector of σ = dk + mu: z_j/(d_j² − σ²). */
-export function rightVector<T>(k: i32, d: usize, z: usize, dk: T, mu: T, sigma: T, q: usize): void {
+function rightVector<T>(k: i32, d: usize, z: usize, dk: T, mu: T, sigma: T, q: usize): void {
   const base = v128.splat<T>(dk), m = v128.splat<T>(mu), s = v128.splat<T>(sigma);
   let j = 0, x = d, y = z, out = q;
   for (; j + lanes<T>() <= k; j += lanes<T>()) {
@@ -543,7 +543,7 @@ export function rightVector<T>(k: i32, d: usize, z: usize, dk: T, mu: T, sigma: 
 }
 
 /** q (k) <- the unit left vector: d_j·z_j/(d_j² − σ²), and −1 at the pole at zero, which comes first. */
-export function leftVector<T>(k: i32, d: usize, z: usize, dk: T, mu: T, sigma: T, q: usize): void {
+function leftVector<T>(k: i32, d: usize, z: usize, dk: T, mu: T, sigma: T, q: usize): void {
   const base = v128.splat<T>(dk), m = v128.splat<T>(mu), s = v128.splat<T>(sigma);
   let j = 0, x = d, y = z, out = q;
   for (; j + lanes<T>() <= k; j += lanes<T>()) {

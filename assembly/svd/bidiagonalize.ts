@@ -132,7 +132,7 @@ function labrdColumn<T>(
  * For `count` rows t_k (length n, ldt apart): y_k = tau·(t_k·v − correction_k), r_k <- r_k − y_k, w <- w + r_k·t_k.
  * Each group of eight rows is read twice while it is in the cache.
  */
-export function readColumns<T>(
+function readColumns<T>(
   count: i32, n: i32, t: usize, ldt: i32, v: usize, tau: T, correction: usize, y: usize, r: usize, w: usize,
 ): void {
   const row = at<T>(0, ldt), element = at<T>(0, 1);

@@ -549,7 +549,7 @@ function selectLongest<T>(first: i32, last: i32, n: i32, norms: usize, exponents
 }
 
 /** The pairs (i, sum − i) for i = from…to. */
-export function rotatePairs<T>(
+function rotatePairs<T>(
   from: i32, to: i32, sum: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, order: usize, v: usize,
   tolerance: T, slots: usize,
 ): void {
@@ -564,7 +564,8 @@ export function rotatePairs<T>(
 }
 
 /** Writes the pair (p, q) into slot `slot` and returns 1 if its cosine is above the tolerance, else 0. */
-function selectPair<T>(
+// @ts-ignore: decorator
+@inline function selectPair<T>(
   p: i32, q: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, tolerance: T, slot: i32, slots: usize,
 ): i32 {
   const np = load<T>(at<T>(norms, p)), nq = load<T>(at<T>(norms, q));
@@ -591,7 +592,7 @@ function selectPair<T>(
  * t·r·z) and √(r² − t·r·z). t is r·h with the shear h = 2z / (a + √(a² + 4r²z²)), a = 1 − r², which no size of r
  * spoils.
  */
-export function computeRotations<T>(count: i32, slots: usize): void {
+function computeRotations<T>(count: i32, slots: usize): void {
   const one = v128.splat<T>(<T>1), zero = v128.splat<T>(<T>0);
   for (let i = 0; i < count; i += lanes<T>()) {
     const place = at<T>(slots, i);
@@ -619,7 +620,8 @@ export function computeRotations<T>(count: i32, slots: usize): void {
 }
 
 /** Rotates the pair of a slot, and its rows of v. */
-function applyRotation<T>(
+// @ts-ignore: decorator
+@inline function applyRotation<T>(
   slot: i32, n: i32, x: usize, ldx: i32, norms: usize, exponents: usize, v: usize, slots: usize,
 ): void {
   const place = at<T>(slots, slot);
@@ -655,7 +657,7 @@ function applyRotation<T>(
  * (x, y) <- (x + (s·y − e·x), y − (d·x + e·y)) with e = 1 − c: a rotation whose error is relative to what it changes,
  * so that many small ones do not add up (Rutishauser 1966).
  */
-export function rotate<T>(n: i32, x: usize, y: usize, e: T, s: T, d: T): void {
+function rotate<T>(n: i32, x: usize, y: usize, e: T, s: T, d: T): void {
   const ev = v128.splat<T>(e), sv = v128.splat<T>(s), dv = v128.splat<T>(d);
   let i = 0;
   for (; i + 2 * lanes<T>() <= n; i += 2 * lanes<T>()) {

@@ -19,7 +19,7 @@ let sideSum: f64 = 0;
 let sideSlope: f64 = 0;
 
 /** Σ over j < count of z2[j]/(poles[j] − x), and the derivative, into sideSum and sideSlope. */
-export function sumSide<T>(count: i32, poles: usize, z2: usize, x: T): void {
+function sumSide<T>(count: i32, poles: usize, z2: usize, x: T): void {
   const xv = v128.splat<T>(x);
   let s = v128.splat<T>(<T>0), t = s;
   let j = 0;
@@ -45,7 +45,7 @@ export function sumSide<T>(count: i32, poles: usize, z2: usize, x: T): void {
 }
 
 /** poles[j] <- d_j² − d_origin², each with a small relative error. */
-export function shiftPoles<T>(k: i32, d: usize, origin: i32, poles: usize): void {
+function shiftPoles<T>(k: i32, d: usize, origin: i32, poles: usize): void {
   const dk = load<T>(at<T>(d, origin)), v = v128.splat<T>(dk);
   let j = 0;
   for (; j + lanes<T>() <= k; j += lanes<T>()) {

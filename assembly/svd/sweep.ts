@@ -62,7 +62,7 @@ export function lasr<T>(forward: bool, count: i32, n: i32, c: usize, s: usize, x
 }
 
 /** One cache line of columns. Upwards it is the same walk from the last row: the rows change roles, the sine its sign. */
-export function strip<T>(forward: bool, count: i32, c: usize, s: usize, x: usize, ldx: i32): void {
+function strip<T>(forward: bool, count: i32, c: usize, s: usize, x: usize, ldx: i32): void {
   let step = at<T>(0, ldx), element = <usize>sizeof<T>();
   let sign = <T>1;
   if (!forward) {
