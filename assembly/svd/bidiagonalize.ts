@@ -16,7 +16,7 @@ import { cursor, setCursor, spend } from "../slice";
 import { larfg } from "./householder";
 
 /** Columns of a panel. */
-const PANEL: i32 = 32;
+const PANEL: i32 = 12;
 
 /** Working memory of gebrd in elements. */
 export function gebrdWork(m: i32, n: i32): i32 {
