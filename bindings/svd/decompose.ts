@@ -1,0 +1,97 @@
+// What decompositions have in common: an argument placed in kernel memory and checked, and the call of the SVD itself.
+
+import { expected, shapeText, sizeOf } from "../check.js";
+import { ConvergenceError, NonFiniteError } from "../errors.js";
+import { MORE } from "../exports.js";
+import { commonDtype, decode, place, type TensorLike } from "../interop.js";
+import type { Runtime } from "../load.js";
+import { bytesOf, matrices, Tensor } from "../tensor.js";
+import { decomposeBatch } from "./batch.js";
+import type { Svd } from "./svd.js";
+
+/** @internal */
+export const VECTORS = ["none", "thin", "full"] as const;
+export type Vectors = (typeof VECTORS)[number];
+/** @internal */
+export const DRIVERS = ["auto", "qr", "dc", "jacobi"] as const;
+export type Driver = (typeof DRIVERS)[number];
+
+/** @internal An argument of a decomposition in kernel memory: at least two axes, finite entries. */
+export function placeMatrix(runtime: Runtime, value: TensorLike, argument: string): Tensor {
+  const source = decode(value, argument);
+  if (source.shape.length < 2) {
+    throw new RangeError(expected(argument, "shape (…, m, n)", shapeText(source.shape)));
+  }
+  const placed = place(runtime, source, commonDtype([[argument, source]]));
+  checkAllFinite(runtime, placed, argument);
+  return placed;
+}
+
+/** @internal NonFiniteError with the position of the first NaN or Infinity. */
+export function checkAllFinite(runtime: Runtime, a: Tensor, argument: string): void {
+  const { firstNonFinite } = runtime[a.dtype];
+  // the range between the first and the last element holds nothing else: one call instead of one a matrix
+  const last = a.shape.reduce((sum, length, axis) => sum + (length - 1) * (a.strides[axis] as number), 0);
+  if (a.ndim > 2 && last + 1 === a.size && firstNonFinite(1, a.size, a.pointer, a.size, 1) < 0) return;
+  let index = 0;
+  for (const { pointer, rows, columns, rowStride, columnStride } of matrices(a)) {
+    const at = firstNonFinite(rows, columns, pointer, rowStride, columnStride);
+    if (at >= 0) {
+      const element =
+        pointer + (Math.floor(at / columns) * rowStride + (at % columns) * columnStride) * bytesOf(a.dtype);
+      const Typed = a.dtype === "f32" ? Float32Array : Float64Array;
+      const value = new Typed(runtime.memory.buffer, element, 1)[0] as number;
+      throw new NonFiniteError(argument, unravel(index * rows * columns + at, a.shape), value);
+    }
+    index++;
+  }
+}
+
+/** Position along each axis of a row-major index. */
+function unravel(index: number, shape: readonly number[]): number[] {
+  const position = new Array<number>(shape.length);
+  let rest = index;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const length = shape[axis] as number;
+    position[axis] = rest % length;
+    rest = Math.floor(rest / length);
+  }
+  return position;
+}
+
+/** @internal svd of each matrix of a tensor that placeMatrix has checked. */
+export function decompose(runtime: Runtime, a: Tensor, vectors: "none"): { s: Tensor };
+export function decompose(runtime: Runtime, a: Tensor, vectors: "thin" | "full", driver?: Driver): Svd;
+export function decompose(runtime: Runtime, a: Tensor, vectors: Vectors, driver?: Driver): Svd | { s: Tensor };
+export function decompose(runtime: Runtime, a: Tensor, vectors: Vectors, driver: Driver = "auto"): Svd | { s: Tensor } {
+  const routines = runtime[a.dtype];
+  const batch = a.shape.slice(0, -2);
+  const [m, n] = a.shape.slice(-2) as [number, number];
+  const p = Math.min(m, n);
+  const job = VECTORS.indexOf(vectors);
+  const s = Tensor.allocate(runtime, [...batch, p], a.dtype);
+  const k = vectors === "full" ? m : p;
+  const l = vectors === "full" ? n : p;
+  const u = job === 0 ? undefined : Tensor.allocate(runtime, [...batch, m, k], a.dtype);
+  const vt = job === 0 ? undefined : Tensor.allocate(runtime, [...batch, l, n], a.dtype);
+  if (batch.length > 0 && driver === "auto") {
+    decomposeBatch(runtime, a, job, u, s, vt);
+  } else if (sizeOf(batch) > 0) {
+    const bytes = bytesOf(a.dtype);
+    const code = DRIVERS.indexOf(driver);
+    const work = runtime.scratch.push(routines.gesvdScratch(m, n, job, code));
+    let [pu, ps, pvt] = [u?.pointer ?? 0, s.pointer, vt?.pointer ?? 0];
+    for (const { pointer, rowStride, columnStride } of matrices(a)) {
+      routines.gesvdBegin(work);
+      let failed: number;
+      do {
+        failed = routines.gesvd(m, n, job, code, pointer, rowStride, columnStride, pu, ps, pvt, work);
+      } while (failed === MORE);
+      if (failed > 0) throw new ConvergenceError("svd", failed);
+      pu += m * k * bytes;
+      ps += p * bytes;
+      pvt += l * n * bytes;
+    }
+  }
+  return u === undefined || vt === undefined ? { s } : { u, s, vt };
+}
