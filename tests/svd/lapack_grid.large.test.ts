@@ -5,7 +5,7 @@ import { BIDIAGONAL_TYPES, DRIVER_TYPES, gridMatrices } from "../support/lapack_
 import { decomposeSquare, failures, failuresOf, ratios } from "../support/ratios.js";
 import { DTYPES, ulpOf } from "../support/raw.js";
 
-const RUNS = DTYPES.flatMap((dtype) => (["qr", "dc"] as const).map((driver) => [dtype, driver] as const));
+const RUNS = DTYPES.flatMap((dtype) => (["qr", "dc", "jacobi"] as const).map((driver) => [dtype, driver] as const));
 
 const MEDIUM = [
   [100, 100],
