@@ -7,14 +7,12 @@ import { commonDtype, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { bytesOf, matrices, Tensor } from "../tensor.js";
 import { decomposeBatch } from "./batch.js";
-import type { Svd } from "./svd.js";
+import type { Driver, Svd, Vectors } from "./svd.js";
 
 /** @internal */
-export const VECTORS = ["none", "thin", "full"] as const;
-export type Vectors = (typeof VECTORS)[number];
+export const VECTORS: readonly Vectors[] = ["none", "thin", "full"];
 /** @internal */
-export const DRIVERS = ["auto", "qr", "dc", "jacobi"] as const;
-export type Driver = (typeof DRIVERS)[number];
+export const DRIVERS: readonly Driver[] = ["auto", "qr", "dc", "jacobi"];
 
 /** @internal An argument of a decomposition in kernel memory: at least two axes, finite entries. */
 export function placeMatrix(runtime: Runtime, value: TensorLike, argument: string): Tensor {

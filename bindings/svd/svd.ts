@@ -4,7 +4,10 @@ import { checkOneOf, checkOptions } from "../check.js";
 import type { TensorLike } from "../interop.js";
 import { run } from "../scope.js";
 import type { DType, Tensor } from "../tensor.js";
-import { DRIVERS, type Driver, decompose, placeMatrix, VECTORS, type Vectors } from "./decompose.js";
+import { DRIVERS, decompose, placeMatrix, VECTORS } from "./decompose.js";
+
+export type Vectors = "none" | "thin" | "full";
+export type Driver = "auto" | "qr" | "dc" | "jacobi";
 
 export interface SvdOptions {
   /** "thin": k = min(m, n) vectors a side; "full": square factors; "none": values only. Default "thin". */
