@@ -6,7 +6,9 @@ import { gemm, gemmBatch, tileRow } from "./blas/gemm";
 import { axpy, dot, nrm2, rot, scal } from "./blas/level1";
 import { gemv, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
+import { cospi, exp, log, sinpi } from "./elementary";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
+import { bernoulli, gaussian, permutation, uniform } from "./random/distributions";
 import { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } from "./svd/batch";
 import { setSweeps } from "./svd/batch_jacobi";
 import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
@@ -15,7 +17,7 @@ import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
 import { openSlice, setSlice } from "./slice";
 import { warmUp, warmUpBytes } from "./warm_up";
 
-export { setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
+export { permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
 
 export function packBytes(): usize {
   return PACK_BYTES;
@@ -144,6 +146,70 @@ export function sfirstNonFinite(m: i32, n: i32, a: usize, rs: i32, cs: i32): f64
 
 export function dfirstNonFinite(m: i32, n: i32, a: usize, rs: i32, cs: i32): f64 {
   return firstNonFinite<f64>(m, n, a, rs, cs);
+}
+
+// Elementary functions
+
+export function slog(x: f32): f32 {
+  return log<f32>(x);
+}
+
+export function dlog(x: f64): f64 {
+  return log<f64>(x);
+}
+
+export function sexp(x: f32): f32 {
+  return exp<f32>(x);
+}
+
+export function dexp(x: f64): f64 {
+  return exp<f64>(x);
+}
+
+export function ssinpi(x: f32): f32 {
+  return sinpi<f32>(x);
+}
+
+export function dsinpi(x: f64): f64 {
+  return sinpi<f64>(x);
+}
+
+export function scospi(x: f32): f32 {
+  return cospi<f32>(x);
+}
+
+export function dcospi(x: f64): f64 {
+  return cospi<f64>(x);
+}
+
+// Random numbers
+
+export function suniform(seed: u32, stream: u32, first: f64, n: i32, x: usize): void {
+  uniform<f32>(seed, stream, first, n, x);
+}
+
+export function duniform(seed: u32, stream: u32, first: f64, n: i32, x: usize): void {
+  uniform<f64>(seed, stream, first, n, x);
+}
+
+export function sgaussian(seed: u32, stream: u32, first: f64, n: i32, x: usize): void {
+  gaussian<f32>(seed, stream, first, n, x);
+}
+
+export function dgaussian(seed: u32, stream: u32, first: f64, n: i32, x: usize): void {
+  gaussian<f64>(seed, stream, first, n, x);
+}
+
+export function sbernoulli(
+  seed: u32, stream: u32, first: f64, n: i32, probability: f64, value: f32, x: usize,
+): void {
+  bernoulli<f32>(seed, stream, first, n, probability, value, x);
+}
+
+export function dbernoulli(
+  seed: u32, stream: u32, first: f64, n: i32, probability: f64, value: f64, x: usize,
+): void {
+  bernoulli<f64>(seed, stream, first, n, probability, value, x);
 }
 
 // Singular value decomposition

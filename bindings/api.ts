@@ -12,6 +12,7 @@ export {
   type Source,
   terminate,
 } from "./load.js";
+export type { Abortable, Progress, ProgressOptions } from "./progress.js";
 export { scope } from "./scope.js";
 export { type Svd, type SvdOptions, svd, svdvals } from "./svd/svd.js";
 export { type DType, empty, eye, type Nested, Tensor, tensor, zeros } from "./tensor.js";

@@ -31,6 +31,20 @@ export interface Routines {
   fill(n: number, value: number, x: number): void;
   /** Index (row·n + column) of the first NaN or Infinity in A (m×n, strides rs, cs), or -1. */
   firstNonFinite(m: number, n: number, a: number, rs: number, cs: number): number;
+  /** n numbers of [0, 1): elements first, first + 1, … of (seed, stream), both integers of 32 bits. */
+  uniform(seed: number, stream: number, first: number, n: number, x: number): void;
+  /** As uniform, of mean 0 and variance 1. */
+  gaussian(seed: number, stream: number, first: number, n: number, x: number): void;
+  /** As uniform, `value` with the given probability, else 0. */
+  bernoulli(
+    seed: number,
+    stream: number,
+    first: number,
+    n: number,
+    probability: number,
+    value: number,
+    x: number,
+  ): void;
   /** Bytes of working memory of gesvd; `vectors` is 0 (none), 1 (thin) or 2 (full). */
   gesvdScratch(m: number, n: number, vectors: number, driver: number): number;
   /** Readies the working memory of gesvd. */
@@ -120,6 +134,8 @@ export interface KernelExports {
   setSlice(operations: number): void;
   /** Another limit for the sweeps of gesvdBatch: with 0 every matrix is left to gesvd. */
   setSweeps(limit: number): void;
+  /** p (n 32-bit integers) <- a permutation of 0 … n − 1. */
+  permutation(seed: number, stream: number, n: number, p: number): void;
   /** Runs the hot functions on `work` (warmUpBytes() of it), so that the engine compiles them. */
   warmUp(work: number): void;
   warmUpBytes(): number;

@@ -63,6 +63,8 @@ export interface Runtime {
   readonly scratch: Scratch;
   readonly f32: Routines;
   readonly f64: Routines;
+  /** What exists once for both precisions. */
+  readonly common: KernelExports;
   /** Drops the instance after a trap and makes it again on the same memory. */
   restart(): void;
 }
@@ -359,6 +361,7 @@ async function instantiateOn(
     scratch: new Scratch(allocator, guard > 0),
     f32: undefined as unknown as Routines,
     f64: undefined as unknown as Routines,
+    common: first,
     restart() {
       bind(instantiateSync(module, imports).instance);
     },
@@ -366,6 +369,7 @@ async function instantiateOn(
   function bind(made: WebAssembly.Instance): void {
     const exports = made.exports as unknown as KernelExports;
     exports.setPackMemory(pack);
+    runtime.common = exports;
     runtime.f32 = routines(made.exports, "s");
     runtime.f64 = routines(made.exports, "d");
   }

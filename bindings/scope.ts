@@ -7,6 +7,8 @@ import { kernel, type Runtime } from "./load.js";
 import type { Tensor } from "./tensor.js";
 
 let tracker: Set<Tensor> | undefined;
+/** Inside run(): the tracker that was open where the caller stands. */
+let callers: { readonly tracker: Set<Tensor> | undefined } | undefined;
 
 /** @internal Called by Tensor for every handle that is made for the user. */
 export function track(tensor: Tensor): void {
@@ -92,6 +94,8 @@ function collect(value: unknown, made: Set<Tensor>, kept: Set<Tensor>, seen: Set
 export function run<R>(f: (runtime: Runtime) => R): R {
   const runtime = kernel();
   const mark = runtime.scratch.mark();
+  const before = callers;
+  callers ??= { tracker };
   try {
     return close(() => f(runtime));
   } catch (error) {
@@ -99,7 +103,24 @@ export function run<R>(f: (runtime: Runtime) => R): R {
     runtime.restart();
     throw failure("kernel_trap", "the kernel trapped; it was made again and all tensors are intact", error);
   } finally {
+    callers = before;
     runtime.scratch.rewind(mark);
+  }
+}
+
+/**
+ * @internal Runs a function of the caller's in the middle of a call into the kernel, as if it stood outside: tensors that it
+ * makes belong to the caller.
+ */
+export function callBack<R>(f: () => R): R {
+  const [inner, before] = [tracker, callers];
+  tracker = before === undefined ? tracker : before.tracker;
+  callers = undefined;
+  try {
+    return f();
+  } finally {
+    tracker = inner;
+    callers = before;
   }
 }
 

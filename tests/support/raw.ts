@@ -43,6 +43,10 @@ export interface RawRoutines extends Routines {
     c: number,
     ldc: number,
   ): void;
+  log(x: number): number;
+  exp(x: number): number;
+  sinpi(x: number): number;
+  cospi(x: number): number;
   /** Elements of working memory of bdsqr and of lasq1. */
   bdsqrWork(n: number): number;
   lasq1Work(n: number): number;
