@@ -2,11 +2,17 @@
 // Pointers are bytes; sizes, strides and leading dimensions are elements; matrices are row-major unless they have strides.
 
 import { PACK_BYTES, setPackMemory } from "./blas/blocking";
+import { potrf } from "./blas/cholesky";
 import { gemm, gemmBatch, tileRow } from "./blas/gemm";
 import { axpy, dot, nrm2, rot, scal } from "./blas/level1";
 import { gemv, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { cospi, exp, log, sinpi } from "./elementary";
+import { trsv } from "./blas/triangular";
+import { alsBegin, alsRows, alsScratch, paddedFactors } from "./factors/als";
+import {
+  largestScores, ratingsCenter, ratingsError, ratingsErrorBegin, ratingsErrorScratch, ratingsPredict, ratingsSum,
+} from "./factors/ratings";
 import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
 import { bernoulli, gaussian, permutation, uniform } from "./random/distributions";
 import { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } from "./svd/batch";
@@ -314,6 +320,126 @@ export function dgesvdBatch(
   begin: i32, end: i32, count: i32, m: i32, n: i32, vectors: i32, a: usize, sa: i32, rs: i32, cs: i32, u: usize, s: usize, vt: usize, work: usize,
 ): i32 {
   return gesvdBatch<f64>(begin, end, count, m, n, vectors, a, sa, rs, cs, u, s, vt, work);
+}
+
+// Cholesky factorisation
+
+export function spotrf(n: i32, w: i32, a: usize, lda: i32): i32 {
+  return potrf<f32>(n, w, a, lda);
+}
+
+export function dpotrf(n: i32, w: i32, a: usize, lda: i32): i32 {
+  return potrf<f64>(n, w, a, lda);
+}
+
+export function strsv(n: i32, u: usize, lda: i32, x: usize): void {
+  trsv<f32>(n, u, lda, x);
+}
+
+export function dtrsv(n: i32, u: usize, lda: i32, x: usize): void {
+  trsv<f64>(n, u, lda, x);
+}
+
+// Factor models of ratings
+
+export function spaddedFactors(k: i32): i32 {
+  return paddedFactors<f32>(k);
+}
+
+export function dpaddedFactors(k: i32): i32 {
+  return paddedFactors<f64>(k);
+}
+
+export function salsScratch(kp: i32): f64 {
+  return alsScratch<f32>(kp);
+}
+
+export function dalsScratch(kp: i32): f64 {
+  return alsScratch<f64>(kp);
+}
+
+export function salsBegin(work: usize): void {
+  alsBegin(work);
+}
+
+export function dalsBegin(work: usize): void {
+  alsBegin(work);
+}
+
+export function salsRows(
+  first: i32, last: i32, kp: i32, indptr: usize, indices: usize, values: usize, other: usize, otherBias: usize, own: usize, ownBias: usize, lambda: f64, damping: f64, biased: bool, work: usize,
+): i32 {
+  return alsRows<f32>(first, last, kp, indptr, indices, values, other, otherBias, own, ownBias, lambda, damping, biased, work);
+}
+
+export function dalsRows(
+  first: i32, last: i32, kp: i32, indptr: usize, indices: usize, values: usize, other: usize, otherBias: usize, own: usize, ownBias: usize, lambda: f64, damping: f64, biased: bool, work: usize,
+): i32 {
+  return alsRows<f64>(first, last, kp, indptr, indices, values, other, otherBias, own, ownBias, lambda, damping, biased, work);
+}
+
+export function sratingsSum(n: i32, x: usize, e: i32): f64 {
+  return ratingsSum<f32>(n, x, e);
+}
+
+export function dratingsSum(n: i32, x: usize, e: i32): f64 {
+  return ratingsSum<f64>(n, x, e);
+}
+
+export function sratingsCenter(n: i32, x: usize, e: i32, mean: f64, y: usize): f32 {
+  return ratingsCenter<f32>(n, x, e, mean, y);
+}
+
+export function dratingsCenter(n: i32, x: usize, e: i32, mean: f64, y: usize): f64 {
+  return ratingsCenter<f64>(n, x, e, mean, y);
+}
+
+export function sratingsErrorScratch(): f64 {
+  return ratingsErrorScratch();
+}
+
+export function dratingsErrorScratch(): f64 {
+  return ratingsErrorScratch();
+}
+
+export function sratingsErrorBegin(work: usize): void {
+  ratingsErrorBegin(work);
+}
+
+export function dratingsErrorBegin(work: usize): void {
+  ratingsErrorBegin(work);
+}
+
+export function sratingsError(
+  first: i32, last: i32, k: i32, indptr: usize, indices: usize, values: usize, p: usize, q: usize, b: usize, c: usize, mean: f64, e: i32, work: usize,
+): i32 {
+  return ratingsError<f32>(first, last, k, indptr, indices, values, p, q, b, c, mean, e, work);
+}
+
+export function dratingsError(
+  first: i32, last: i32, k: i32, indptr: usize, indices: usize, values: usize, p: usize, q: usize, b: usize, c: usize, mean: f64, e: i32, work: usize,
+): i32 {
+  return ratingsError<f64>(first, last, k, indptr, indices, values, p, q, b, c, mean, e, work);
+}
+
+export function sratingsPredict(
+  first: i32, last: i32, k: i32, p: usize, q: usize, base: f64, c: usize, scores: usize,
+): void {
+  ratingsPredict<f32>(first, last, k, p, q, base, c, scores);
+}
+
+export function dratingsPredict(
+  first: i32, last: i32, k: i32, p: usize, q: usize, base: f64, c: usize, scores: usize,
+): void {
+  ratingsPredict<f64>(first, last, k, p, q, base, c, scores);
+}
+
+export function slargestScores(count: i32, scores: usize, n: i32, best: usize): i32 {
+  return largestScores<f32>(count, scores, n, best);
+}
+
+export function dlargestScores(count: i32, scores: usize, n: i32, best: usize): i32 {
+  return largestScores<f64>(count, scores, n, best);
 }
 
 // LoRA

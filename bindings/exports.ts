@@ -86,6 +86,66 @@ export interface Routines {
     vt: number,
     work: number,
   ): number;
+  /** Length of a row of k factors in alsRows. */
+  paddedFactors(k: number): number;
+  /** Bytes of working memory of alsRows. */
+  alsScratch(kp: number): number;
+  /** Readies the working memory of alsRows. */
+  alsBegin(work: number): void;
+  /** A slice of half a step of alternating least squares: MORE until it is done, then 0; see assembly/factors/als.ts. */
+  alsRows(
+    first: number,
+    last: number,
+    kp: number,
+    indptr: number,
+    indices: number,
+    values: number,
+    other: number,
+    otherBias: number,
+    own: number,
+    ownBias: number,
+    lambda: number,
+    damping: number,
+    biased: number,
+    work: number,
+  ): number;
+  /** The sum of x·2^-e, in f64. */
+  ratingsSum(n: number, x: number, e: number): number;
+  /** y <- x·2^-e − mean; returns max |y|. */
+  ratingsCenter(n: number, x: number, e: number, mean: number, y: number): number;
+  /** Bytes of working memory of ratingsError: a head of HEAD_BYTES and the sum in f64. */
+  ratingsErrorScratch(): number;
+  /** Readies the working memory of ratingsError. */
+  ratingsErrorBegin(work: number): void;
+  /** A slice of the sum of ((r − prediction)·2^-e)² of a model: MORE until it is done, then 0. */
+  ratingsError(
+    first: number,
+    last: number,
+    k: number,
+    indptr: number,
+    indices: number,
+    values: number,
+    p: number,
+    q: number,
+    b: number,
+    c: number,
+    mean: number,
+    e: number,
+    work: number,
+  ): number;
+  /** scores[i] <- base + c_i + p·q_i for items first…last. */
+  ratingsPredict(
+    first: number,
+    last: number,
+    k: number,
+    p: number,
+    q: number,
+    base: number,
+    c: number,
+    scores: number,
+  ): void;
+  /** Positions (i32) of the n largest scores but -Infinity, best first; returns how many there are. */
+  largestScores(count: number, scores: number, n: number, best: number): number;
   /** Bytes of working memory of loraForward. */
   loraForwardScratch(tokens: number, r: number): number;
   /** y <- x·Wᵀ + bias + scaling·(x·Aᵀ)·Bᵀ; see assembly/lora/forward.ts. */

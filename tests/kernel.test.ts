@@ -40,6 +40,12 @@ const HOT = [
   ["orthogonalize", "front"],
   ["factorLanes", "reduceColumn"],
   ["storeLong", "applyReflector"],
+  ["potrf", "solvePanel"],
+  ["potrf", "correctRows2"],
+  ["alsRows", "gatherPanel"],
+  ["alsRows", "tile"],
+  ["alsRows", "solve"],
+  ["solve", "potrf"],
 ] as const;
 
 describe.each(VARIANTS)("kernel.%s", (variant) => {

@@ -1,9 +1,9 @@
 // Triangular matrices.
 
-import { at } from "../simd";
+import { at, get, set } from "../simd";
 import { cursor, setCursor, spend } from "../slice";
 import { gemm } from "./gemm";
-import { axpy, scal } from "./level1";
+import { axpy, dot, scal } from "./level1";
 import { fill } from "./matrix";
 
 const ROWS: i32 = 32;
@@ -46,4 +46,13 @@ function invertRow<T>(r: i32, n: i32, l: usize, w: usize, ldw: i32): void {
   for (let j = 0; j < r; j++) axpy<T>(j + 1, <T>-load<T>(at<T>(l, j)), at<T>(w, j * ldw), 1, row, 1);
   store<T>(at<T>(row, r), <T>1);
   scal<T>(r + 1, <T>(<T>1 / load<T>(at<T>(l, r))), row, 1);
+}
+
+/** x (n, contiguous) <- U⁻¹·x for the upper triangle U (n×n, row-major, rows lda apart). */
+export function trsv<T>(n: i32, u: usize, lda: i32, x: usize): void {
+  for (let i = n - 1; i >= 0; i--) {
+    const row = at<T>(u, i * lda + i);
+    const s = dot<T>(n - 1 - i, at<T>(row, 1), 1, at<T>(x, i + 1), 1);
+    set<T>(x, i, <T>((get<T>(x, i) - s) / get<T>(row, 0)));
+  }
 }

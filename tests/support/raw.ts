@@ -27,6 +27,8 @@ export interface RawRoutines extends Routines {
     y: number,
     incy: number,
   ): void;
+  potrf(n: number, w: number, a: number, lda: number): number;
+  trsv(n: number, u: number, lda: number, x: number): void;
   ger(m: number, n: number, alpha: number, x: number, incx: number, y: number, a: number, lda: number): void;
   gemm(
     m: number,
