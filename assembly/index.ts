@@ -13,7 +13,14 @@ import { alsBegin, alsRows, alsScratch, paddedFactors } from "./factors/als";
 import {
   largestScores, ratingsCenter, ratingsError, ratingsErrorBegin, ratingsErrorScratch, ratingsPredict, ratingsSum,
 } from "./factors/ratings";
-import { loraForward, loraForwardScratch, loraMerge } from "./lora/forward";
+import { loraBackward, loraBackwardScratch, sumRows } from "./lora/backward";
+import { electAndMerge, pruneMagnitude, pruneScratch } from "./lora/combine";
+import {
+  doraBackward, doraFactors, doraForward, doraMerge, doraNorms, doraNormsScratch, doraScratch, scaleColumns,
+} from "./lora/dora";
+import { loraBase, loraMerge, loraUpdate, loraUpdateScratch } from "./lora/forward";
+import { productSvd, productSvdBegin, productSvdScratch } from "./lora/product_svd";
+import { addRows, gatherRows, scatterRows } from "./lora/rows";
 import { bernoulli, gaussian, permutation, uniform } from "./random/distributions";
 import { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } from "./svd/batch";
 import { setSweeps } from "./svd/batch_jacobi";
@@ -444,24 +451,164 @@ export function dlargestScores(count: i32, scores: usize, n: i32, best: usize): 
 
 // LoRA
 
-export function sloraForwardScratch(tokens: i32, r: i32): f64 {
-  return loraForwardScratch<f32>(tokens, r);
-}
-
-export function dloraForwardScratch(tokens: i32, r: i32): f64 {
-  return loraForwardScratch<f64>(tokens, r);
-}
-
-export function sloraForward(
-  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, w: usize, rsw: i32, csw: i32, bias: usize, y: usize, r: i32, a: usize, b: usize, loraBias: usize, scaling: f32, work: usize,
+export function sloraBase(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, w: usize, rsw: i32, csw: i32, bias: usize, y: usize,
 ): void {
-  loraForward<f32>(tokens, inFeatures, outFeatures, x, w, rsw, csw, bias, y, r, a, b, loraBias, scaling, work);
+  loraBase<f32>(tokens, inFeatures, outFeatures, x, w, rsw, csw, bias, y);
 }
 
-export function dloraForward(
-  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, w: usize, rsw: i32, csw: i32, bias: usize, y: usize, r: i32, a: usize, b: usize, loraBias: usize, scaling: f64, work: usize,
+export function dloraBase(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, w: usize, rsw: i32, csw: i32, bias: usize, y: usize,
 ): void {
-  loraForward<f64>(tokens, inFeatures, outFeatures, x, w, rsw, csw, bias, y, r, a, b, loraBias, scaling, work);
+  loraBase<f64>(tokens, inFeatures, outFeatures, x, w, rsw, csw, bias, y);
+}
+
+export function sloraUpdateScratch(tokens: i32, r: i32): f64 {
+  return loraUpdateScratch<f32>(tokens, r);
+}
+
+export function dloraUpdateScratch(tokens: i32, r: i32): f64 {
+  return loraUpdateScratch<f64>(tokens, r);
+}
+
+export function sloraUpdate(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, r: i32, a: usize, b: usize, loraBias: usize, scaling: f32, y: usize, work: usize,
+): void {
+  loraUpdate<f32>(tokens, inFeatures, outFeatures, x, r, a, b, loraBias, scaling, y, work);
+}
+
+export function dloraUpdate(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, r: i32, a: usize, b: usize, loraBias: usize, scaling: f64, y: usize, work: usize,
+): void {
+  loraUpdate<f64>(tokens, inFeatures, outFeatures, x, r, a, b, loraBias, scaling, y, work);
+}
+
+export function sgatherRows(count: i32, n: i32, rows: usize, src: usize, dst: usize): void {
+  gatherRows<f32>(count, n, rows, src, dst);
+}
+
+export function dgatherRows(count: i32, n: i32, rows: usize, src: usize, dst: usize): void {
+  gatherRows<f64>(count, n, rows, src, dst);
+}
+
+export function sscatterRows(count: i32, n: i32, rows: usize, src: usize, dst: usize): void {
+  scatterRows<f32>(count, n, rows, src, dst);
+}
+
+export function dscatterRows(count: i32, n: i32, rows: usize, src: usize, dst: usize): void {
+  scatterRows<f64>(count, n, rows, src, dst);
+}
+
+export function saddRows(count: i32, n: i32, rows: usize, src: usize, dst: usize): void {
+  addRows<f32>(count, n, rows, src, dst);
+}
+
+export function daddRows(count: i32, n: i32, rows: usize, src: usize, dst: usize): void {
+  addRows<f64>(count, n, rows, src, dst);
+}
+
+export function sloraBackwardScratch(tokens: i32, r: i32): f64 {
+  return loraBackwardScratch<f32>(tokens, r);
+}
+
+export function dloraBackwardScratch(tokens: i32, r: i32): f64 {
+  return loraBackwardScratch<f64>(tokens, r);
+}
+
+export function sloraBackward(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, g: usize, r: i32, a: usize, b: usize, scaling: f32, da: usize, db: usize, dbias: usize, dx: usize, work: usize,
+): void {
+  loraBackward<f32>(tokens, inFeatures, outFeatures, x, g, r, a, b, scaling, da, db, dbias, dx, work);
+}
+
+export function dloraBackward(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, g: usize, r: i32, a: usize, b: usize, scaling: f64, da: usize, db: usize, dbias: usize, dx: usize, work: usize,
+): void {
+  loraBackward<f64>(tokens, inFeatures, outFeatures, x, g, r, a, b, scaling, da, db, dbias, dx, work);
+}
+
+export function ssumRows(m: i32, n: i32, alpha: f32, a: usize, y: usize): void {
+  sumRows<f32>(m, n, alpha, a, y);
+}
+
+export function dsumRows(m: i32, n: i32, alpha: f64, a: usize, y: usize): void {
+  sumRows<f64>(m, n, alpha, a, y);
+}
+
+export function sdoraNormsScratch(inFeatures: i32): f64 {
+  return doraNormsScratch<f32>(inFeatures);
+}
+
+export function ddoraNormsScratch(inFeatures: i32): f64 {
+  return doraNormsScratch<f64>(inFeatures);
+}
+
+export function sdoraNorms(
+  inFeatures: i32, outFeatures: i32, w: usize, rsw: i32, csw: i32, r: i32, a: usize, b: usize, scaling: f32, norms: usize, work: usize,
+): void {
+  doraNorms<f32>(inFeatures, outFeatures, w, rsw, csw, r, a, b, scaling, norms, work);
+}
+
+export function ddoraNorms(
+  inFeatures: i32, outFeatures: i32, w: usize, rsw: i32, csw: i32, r: i32, a: usize, b: usize, scaling: f64, norms: usize, work: usize,
+): void {
+  doraNorms<f64>(inFeatures, outFeatures, w, rsw, csw, r, a, b, scaling, norms, work);
+}
+
+export function sscaleColumns(m: i32, n: i32, x: usize, y: usize): void {
+  scaleColumns<f32>(m, n, x, y);
+}
+
+export function dscaleColumns(m: i32, n: i32, x: usize, y: usize): void {
+  scaleColumns<f64>(m, n, x, y);
+}
+
+export function sdoraFactors(n: i32, magnitude: usize, norms: usize, factors: usize): void {
+  doraFactors<f32>(n, magnitude, norms, factors);
+}
+
+export function ddoraFactors(n: i32, magnitude: usize, norms: usize, factors: usize): void {
+  doraFactors<f64>(n, magnitude, norms, factors);
+}
+
+export function sdoraScratch(tokens: i32, outFeatures: i32, r: i32): f64 {
+  return doraScratch<f32>(tokens, outFeatures, r);
+}
+
+export function ddoraScratch(tokens: i32, outFeatures: i32, r: i32): f64 {
+  return doraScratch<f64>(tokens, outFeatures, r);
+}
+
+export function sdoraForward(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, xd: usize, w: usize, rsw: i32, csw: i32, bias: usize, r: i32, a: usize, b: usize, scaling: f32, factors: usize, y: usize, work: usize,
+): void {
+  doraForward<f32>(tokens, inFeatures, outFeatures, x, xd, w, rsw, csw, bias, r, a, b, scaling, factors, y, work);
+}
+
+export function ddoraForward(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, xd: usize, w: usize, rsw: i32, csw: i32, bias: usize, r: i32, a: usize, b: usize, scaling: f64, factors: usize, y: usize, work: usize,
+): void {
+  doraForward<f64>(tokens, inFeatures, outFeatures, x, xd, w, rsw, csw, bias, r, a, b, scaling, factors, y, work);
+}
+
+export function sdoraBackward(
+  tokens: i32, inFeatures: i32, outFeatures: i32, xd: usize, g: usize, w: usize, rsw: i32, csw: i32, r: i32, a: usize, b: usize, scaling: f32, norms: usize, factors: usize, dm: usize, scaled: usize, work: usize,
+): void {
+  doraBackward<f32>(tokens, inFeatures, outFeatures, xd, g, w, rsw, csw, r, a, b, scaling, norms, factors, dm, scaled, work);
+}
+
+export function ddoraBackward(
+  tokens: i32, inFeatures: i32, outFeatures: i32, xd: usize, g: usize, w: usize, rsw: i32, csw: i32, r: i32, a: usize, b: usize, scaling: f64, norms: usize, factors: usize, dm: usize, scaled: usize, work: usize,
+): void {
+  doraBackward<f64>(tokens, inFeatures, outFeatures, xd, g, w, rsw, csw, r, a, b, scaling, norms, factors, dm, scaled, work);
+}
+
+export function sdoraMerge(rows: i32, columns: i32, fanInFanOut: bool, factors: usize, weight: usize): void {
+  doraMerge<f32>(rows, columns, fanInFanOut, factors, weight);
+}
+
+export function ddoraMerge(rows: i32, columns: i32, fanInFanOut: bool, factors: usize, weight: usize): void {
+  doraMerge<f64>(rows, columns, fanInFanOut, factors, weight);
 }
 
 export function sloraMerge(
@@ -474,6 +621,58 @@ export function dloraMerge(
   rows: i32, columns: i32, w: usize, rsw: i32, csw: i32, r: i32, a: usize, b: usize, scaling: f64, fanInFanOut: bool, merged: usize,
 ): f64 {
   return loraMerge<f64>(rows, columns, w, rsw, csw, r, a, b, scaling, fanInFanOut, merged);
+}
+
+export function spruneScratch(): f64 {
+  return pruneScratch();
+}
+
+export function dpruneScratch(): f64 {
+  return pruneScratch();
+}
+
+export function spruneMagnitude(n: i32, k: i32, x: usize, y: usize, work: usize): void {
+  pruneMagnitude<f32>(n, k, x, y, work);
+}
+
+export function dpruneMagnitude(n: i32, k: i32, x: usize, y: usize, work: usize): void {
+  pruneMagnitude<f64>(n, k, x, y, work);
+}
+
+export function selectAndMerge(n: i32, tasks: i32, x: usize, w: usize, frequency: bool, y: usize): void {
+  electAndMerge<f32>(n, tasks, x, w, frequency, y);
+}
+
+export function delectAndMerge(n: i32, tasks: i32, x: usize, w: usize, frequency: bool, y: usize): void {
+  electAndMerge<f64>(n, tasks, x, w, frequency, y);
+}
+
+export function sproductSvdScratch(m: i32, n: i32, r: i32): f64 {
+  return productSvdScratch<f32>(m, n, r);
+}
+
+export function dproductSvdScratch(m: i32, n: i32, r: i32): f64 {
+  return productSvdScratch<f64>(m, n, r);
+}
+
+export function sproductSvdBegin(work: usize): void {
+  productSvdBegin<f32>(work);
+}
+
+export function dproductSvdBegin(work: usize): void {
+  productSvdBegin<f64>(work);
+}
+
+export function sproductSvd(
+  m: i32, n: i32, r: i32, c: usize, d: usize, ut: usize, s: usize, vt: usize, work: usize,
+): i32 {
+  return productSvd<f32>(m, n, r, c, d, ut, s, vt, work);
+}
+
+export function dproductSvd(
+  m: i32, n: i32, r: i32, c: usize, d: usize, ut: usize, s: usize, vt: usize, work: usize,
+): i32 {
+  return productSvd<f64>(m, n, r, c, d, ut, s, vt, work);
 }
 
 // An inner function, exported so that the optimiser keeps it apart from its only caller (ARCHITECTURE.md, "Hot loops").

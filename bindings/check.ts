@@ -59,6 +59,15 @@ export function checkFinite(value: unknown, argument: string): number {
   return value;
 }
 
+/** A finite number in [least, most]. */
+export function checkNumberIn(value: unknown, argument: string, least: number, most: number): number {
+  const number = checkFinite(value, argument);
+  if (number < least || number > most) {
+    throw new RangeError(expected(argument, `a number in [${least}, ${most}]`, String(number)));
+  }
+  return number;
+}
+
 /** A number of any kind, NaN and Infinity included: for factors of products. */
 export function checkNumber(value: unknown, argument: string): number {
   if (typeof value !== "number") throw new TypeError(expected(argument, "a number", describe(value)));

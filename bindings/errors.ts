@@ -55,6 +55,7 @@ export type ErrorCode =
   | "kernel_trap"
   | "guard"
   | "merged"
+  | "no_forward"
   | "non_finite_merge";
 
 /** @internal A plain Error with a stable code. */

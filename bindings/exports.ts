@@ -23,6 +23,24 @@ export interface Routines {
     sc: number,
     ldc: number,
   ): void;
+  /** C <- alpha·A·B + beta·C; see assembly/blas/gemm.ts. */
+  gemm(
+    m: number,
+    n: number,
+    k: number,
+    alpha: number,
+    a: number,
+    rsa: number,
+    csa: number,
+    b: number,
+    rsb: number,
+    csb: number,
+    beta: number,
+    c: number,
+    ldc: number,
+  ): void;
+  /** x <- alpha·x; alpha = 0 writes zeros. */
+  scal(n: number, alpha: number, x: number, incx: number): void;
   /** y <- alpha·x + y. */
   axpy(n: number, alpha: number, x: number, incx: number, y: number, incy: number): void;
   /** dst (m×n, row-major, rows ldd apart) <- src (m×n, strides rss, css). */
@@ -146,10 +164,8 @@ export interface Routines {
   ): void;
   /** Positions (i32) of the n largest scores but -Infinity, best first; returns how many there are. */
   largestScores(count: number, scores: number, n: number, best: number): number;
-  /** Bytes of working memory of loraForward. */
-  loraForwardScratch(tokens: number, r: number): number;
-  /** y <- x·Wᵀ + bias + scaling·(x·Aᵀ)·Bᵀ; see assembly/lora/forward.ts. */
-  loraForward(
+  /** y <- x·Wᵀ + bias; see assembly/lora/forward.ts. */
+  loraBase(
     tokens: number,
     inFeatures: number,
     outFeatures: number,
@@ -159,13 +175,113 @@ export interface Routines {
     csw: number,
     bias: number,
     y: number,
+  ): void;
+  /** Bytes of working memory of loraUpdate. */
+  loraUpdateScratch(tokens: number, r: number): number;
+  /** y <- y + scaling·((x·Aᵀ)·Bᵀ + loraBias). */
+  loraUpdate(
+    tokens: number,
+    inFeatures: number,
+    outFeatures: number,
+    x: number,
     r: number,
     a: number,
     b: number,
     loraBias: number,
     scaling: number,
+    y: number,
     work: number,
   ): void;
+  /** dst (count×n) <- the rows of src that a list of i32 names. */
+  gatherRows(count: number, n: number, rows: number, src: number, dst: number): void;
+  /** The rows of dst that a list of i32 names <- src (count×n). */
+  scatterRows(count: number, n: number, rows: number, src: number, dst: number): void;
+  /** The rows of dst that a list of i32 names <- themselves + src (count×n). */
+  addRows(count: number, n: number, rows: number, src: number, dst: number): void;
+  /** Bytes of working memory of loraBackward. */
+  loraBackwardScratch(tokens: number, r: number): number;
+  /** Gradients of one adapter; see assembly/lora/backward.ts. */
+  loraBackward(
+    tokens: number,
+    inFeatures: number,
+    outFeatures: number,
+    x: number,
+    g: number,
+    r: number,
+    a: number,
+    b: number,
+    scaling: number,
+    da: number,
+    db: number,
+    dbias: number,
+    dx: number,
+    work: number,
+  ): void;
+  /** y (n) <- alpha·Σ rows of a (m×n). */
+  sumRows(m: number, n: number, alpha: number, a: number, y: number): void;
+  /** Bytes of working memory of doraNorms. */
+  doraNormsScratch(inFeatures: number): number;
+  /** norms <- row lengths of W + scaling·B·A; see assembly/lora/dora.ts. */
+  doraNorms(
+    inFeatures: number,
+    outFeatures: number,
+    w: number,
+    rsw: number,
+    csw: number,
+    r: number,
+    a: number,
+    b: number,
+    scaling: number,
+    norms: number,
+    work: number,
+  ): void;
+  /** Every row of y (m×n) times x (n), element by element. */
+  scaleColumns(m: number, n: number, x: number, y: number): void;
+  /** factors <- magnitude/norms. */
+  doraFactors(n: number, magnitude: number, norms: number, factors: number): void;
+  /** Bytes of working memory of doraForward and doraBackward. */
+  doraScratch(tokens: number, outFeatures: number, r: number): number;
+  /** y <- (x − xd)·Wᵀ + xd·W'ᵀ + bias. */
+  doraForward(
+    tokens: number,
+    inFeatures: number,
+    outFeatures: number,
+    x: number,
+    xd: number,
+    w: number,
+    rsw: number,
+    csw: number,
+    bias: number,
+    r: number,
+    a: number,
+    b: number,
+    scaling: number,
+    factors: number,
+    y: number,
+    work: number,
+  ): void;
+  /** dm <- gradient of the magnitude, scaled <- G·diag(factors). */
+  doraBackward(
+    tokens: number,
+    inFeatures: number,
+    outFeatures: number,
+    xd: number,
+    g: number,
+    w: number,
+    rsw: number,
+    csw: number,
+    r: number,
+    a: number,
+    b: number,
+    scaling: number,
+    norms: number,
+    factors: number,
+    dm: number,
+    scaled: number,
+    work: number,
+  ): void;
+  /** The rows of the layer in weight (transposed with fanInFanOut) times factors. */
+  doraMerge(rows: number, columns: number, fanInFanOut: number, factors: number, weight: number): void;
   /** merged <- W + scaling·B·A; returns the index of the first non-finite entry, or -1. */
   loraMerge(
     rows: number,
@@ -179,6 +295,28 @@ export interface Routines {
     scaling: number,
     fanInFanOut: number,
     merged: number,
+  ): number;
+  /** Bytes of working memory of pruneMagnitude. */
+  pruneScratch(): number;
+  /** y <- the k largest entries of x, zeros elsewhere; see assembly/lora/combine.ts. */
+  pruneMagnitude(n: number, k: number, x: number, y: number, work: number): void;
+  /** y <- mean of w_i·x_i over the tasks of the elected sign. */
+  electAndMerge(n: number, tasks: number, x: number, w: number, frequency: number, y: number): void;
+  /** Bytes of working memory of productSvd. */
+  productSvdScratch(m: number, n: number, r: number): number;
+  /** Readies the working memory of productSvd. */
+  productSvdBegin(work: number): void;
+  /** A slice of the SVD of C·D, C by columns; as gesvd, with the left vectors by rows. See assembly/lora/product_svd.ts. */
+  productSvd(
+    m: number,
+    n: number,
+    r: number,
+    c: number,
+    d: number,
+    ut: number,
+    s: number,
+    vt: number,
+    work: number,
   ): number;
 }
 

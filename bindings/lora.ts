@@ -1,5 +1,16 @@
 // The entry `lowrank/lora`: adapters and layers. It uses the kernel that `init` of `lowrank` or `lowrank/slim` loaded.
 
-export { LoraAdapter, type LoraAdapterOptions } from "./lora/adapter.js";
-export { LoraLinear, type LoraLinearOptions, type MergeOptions } from "./lora/linear.js";
+export { LoraAdapter, type LoraAdapterOptions, type LoraCreateOptions, type LoraInit } from "./lora/adapter.js";
+export { type Applied, type ApplyOptions, applyLora } from "./lora/apply.js";
+export type { AdapterGradients } from "./lora/compute.js";
+export { type InitLoraWeights, LoraConfig, type LoraConfigOptions } from "./lora/config.js";
+export {
+  type BackwardOptions,
+  type ForwardOptions,
+  type Gradients,
+  LoraLinear,
+  type LoraLinearOptions,
+  type MergeOptions,
+} from "./lora/linear.js";
 export { type ParameterReport, type TrainableOptions, trainableParameters } from "./lora/parameters.js";
+export { type MatchOptions, matchTargets, type TargetModule } from "./lora/targets.js";

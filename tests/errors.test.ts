@@ -372,7 +372,10 @@ describe("bad input", () => {
         ...notTensors("a", (value) => make({ a: value, b })),
         ...notTensors("b", (value) => make({ a, b: value })),
         ...notTensors("bias", (value) => make({ a, b, bias: value })).filter(([what]) => what !== "undefined"),
-        ...notOptions('"a", "b", "bias", "alpha", "useRslora"', (options) => new LoraAdapter(options)),
+        ...notOptions(
+          '"a", "b", "bias", "alpha", "useRslora", "dropout", "magnitude"',
+          (options) => new LoraAdapter(options),
+        ),
         ["nothing", () => make(bad(undefined)), TypeError, /^"a" expected a Tensor, .* got undefined$/],
         [
           "PEFT's name",
@@ -420,6 +423,26 @@ describe("bad input", () => {
           '"alpha" expected a finite number, got Infinity',
         ],
         ["useRslora as number", () => make({ a, b, useRslora: 1 }), TypeError, '"useRslora" expected a boolean, got 1'],
+        ["dropout as text", () => make({ a, b, dropout: "0" }), TypeError, '"dropout" expected a number, got "0"'],
+        ["dropout NaN", () => make({ a, b, dropout: Number.NaN }), RangeError, /^"dropout" expected a finite number/],
+        [
+          "dropout of 150 %",
+          () => make({ a, b, dropout: 1.5 }),
+          RangeError,
+          '"dropout" expected a number in [0, 1], got 1.5',
+        ],
+        [
+          "a magnitude of another length",
+          () => make({ a, b, magnitude: [1] }),
+          RangeError,
+          '"magnitude" expected shape (2,), got (1,)',
+        ],
+        [
+          "a magnitude and a bias",
+          () => make({ a, b, magnitude: [1, 2], bias: [1, 2] }),
+          TypeError,
+          '"bias" expected none beside a magnitude (DoRA), got shape (2,)',
+        ],
       ],
       [a, b],
     );
@@ -435,7 +458,7 @@ describe("bad input", () => {
       [
         ...notTensors("weight", (value) => make({ weight: value })),
         ...notTensors("bias", (value) => make({ weight, bias: value })).filter(([what]) => what !== "undefined"),
-        ...notOptions('"weight", "bias", "fanInFanOut"', (options) => new LoraLinear(options)),
+        ...notOptions('"weight", "bias", "fanInFanOut", "trainable"', (options) => new LoraLinear(options)),
         [
           "a weight of one axis",
           () => make({ weight: [1, 2] }),
@@ -512,13 +535,58 @@ describe("bad input", () => {
           "no adapter",
           () => layer.addAdapter("new", bad(undefined)),
           TypeError,
-          '"adapter" expected a LoraAdapter, got undefined',
+          '"adapter" expected a LoraAdapter or a config, got undefined',
         ],
         [
-          "a config",
-          () => layer.addAdapter("new", bad({ r: 4 })),
+          "a config with an unknown field",
+          () => layer.addAdapter("new", bad({ rank: 4 })),
           TypeError,
-          '"adapter" expected a LoraAdapter, got Object',
+          /^"config" expected only "r", .* got "rank"$/,
+        ],
+        [
+          "a config without rank",
+          () => layer.addAdapter("new", { r: 0 }),
+          RangeError,
+          /^"r" expected an integer >= 1|in/,
+        ],
+        ...notOptions('"seed"', (options) => layer.addAdapter("new", good, options)),
+        ...notOptions('"adapters", "train", "seed"', (options) => layer.forward([1, 2, 3], options)),
+        [
+          "adapters as text",
+          () => layer.forward([1, 2, 3], { adapters: bad("good") }),
+          TypeError,
+          '"adapters" expected an array of names, got "good"',
+        ],
+        [
+          "more adapters than rows",
+          () => layer.forward([1, 2, 3], { adapters: ["good", null] }),
+          RangeError,
+          '"adapters" expected 1 names, one a row of "x", got 2',
+        ],
+        [
+          "an unknown adapter",
+          () => layer.forward([1, 2, 3], { adapters: ["best"] }),
+          RangeError,
+          '"adapters[0]" expected one of "good", "other", got "best"',
+        ],
+        [
+          "an undefined adapter",
+          () => layer.forward([1, 2, 3], { adapters: [bad(undefined)] }),
+          TypeError,
+          '"adapters[0]" expected a string, got undefined',
+        ],
+        ["a seed below 0", () => layer.forward([1, 2, 3], { train: true, seed: -1 }), RangeError, /^"seed" expected/],
+        [
+          "a factor NaN",
+          () => layer.setAdapters({ good: Number.NaN }),
+          RangeError,
+          /^"adapters.good" expected a finite/,
+        ],
+        [
+          "a list of names",
+          () => layer.setAdapters(bad(["good"])),
+          TypeError,
+          '"name" expected a string, got an array',
         ],
         [
           "an adapter of another width",
@@ -587,16 +655,21 @@ describe("bad input", () => {
     );
     expect([layer.adapters, layer.active, layer.enabled, layer.merged]).toEqual([
       ["good", "other"],
-      "good",
+      { good: 1 },
       true,
-      null,
+      [],
     ]);
     expect(scope(() => layer.forward([1, 2, 3]).toArray())).toEqual(before);
     layer.addAdapter("broken", broken);
     const merged = (code: string) => expect.objectContaining({ code });
     expect(() => layer.merge("broken")).toThrow(merged("non_finite_merge"));
+    expect(() => layer.backward([1, 2])).toThrow(merged("no_forward"));
     layer.merge("good");
-    expect(() => layer.merge("broken")).toThrow(merged("merged"));
+    expect(() => layer.merge("broken")).toThrow(merged("non_finite_merge"));
+    expect(() => layer.merge("broken", { keepBase: false })).toThrow(merged("merged"));
+    expect(() => layer.forward([1, 2, 3], { train: true })).toThrow(merged("merged"));
+    expect(() => layer.forward([1, 2, 3], { adapters: ["good"] })).toThrow(merged("merged"));
+    expect(layer.merged).toEqual(["good"]);
     expect(() => layer.setAdapters("other")).toThrow(merged("merged"));
     expect(() => layer.removeAdapter("good")).toThrow(merged("merged"));
     const bare = new LoraLinear({ weight });

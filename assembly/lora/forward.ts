@@ -6,24 +6,29 @@ import { gemm } from "../blas/gemm";
 import { firstNonFinite, lacpy } from "../blas/matrix";
 import { at } from "../simd";
 
-/** Bytes of working memory of loraForward. */
-export function loraForwardScratch<T>(tokens: i32, r: i32): f64 {
-  return <f64>tokens * <f64>r * <f64>sizeof<T>();
-}
-
-/**
- * See the head of this file. bias (out) and loraBias (out) may be 0: none; r = 0: no adapter.
- * work: tokens×r elements, the activations between A and B with the scale folded in.
- */
-export function loraForward<T>(
+/** The base layer: y <- x·Wᵀ + bias; bias (out) may be 0: none. */
+export function loraBase<T>(
   tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, w: usize, rsw: i32, csw: i32, bias: usize, y: usize,
-  r: i32, a: usize, b: usize, loraBias: usize, scaling: T, work: usize,
 ): void {
   if (bias != 0) for (let t = 0; t < tokens; t++) copy<T>(outFeatures, bias, 1, at<T>(y, t * outFeatures), 1);
   gemm<T>(
     tokens, outFeatures, inFeatures, <T>1, x, inFeatures, 1, w, csw, rsw, bias != 0 ? <T>1 : <T>0, y, outFeatures,
   );
-  if (r == 0) return;
+}
+
+/** Bytes of working memory of loraUpdate. */
+export function loraUpdateScratch<T>(tokens: i32, r: i32): f64 {
+  return <f64>tokens * <f64>r * <f64>sizeof<T>();
+}
+
+/**
+ * One adapter: y <- y + scaling·((x·Aᵀ)·Bᵀ + loraBias); loraBias (out) may be 0: none.
+ * work: tokens×r elements, the activations between A and B with the scale folded in.
+ */
+export function loraUpdate<T>(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, r: i32, a: usize, b: usize, loraBias: usize, scaling: T,
+  y: usize, work: usize,
+): void {
   gemm<T>(tokens, r, inFeatures, scaling, x, inFeatures, 1, a, 1, inFeatures, <T>0, work, r);
   gemm<T>(tokens, outFeatures, r, <T>1, work, r, 1, b, 1, r, <T>1, y, outFeatures);
   if (loraBias != 0) {

@@ -1,8 +1,20 @@
 // One low-rank update: ΔW = scaling·B·A.
 
-import { checkBoolean, checkFinite, checkOptions, expected, shapeText } from "../check.js";
-import { commonDtype, copyIn, decode, type Source, type TensorLike } from "../interop.js";
+import {
+  checkBoolean,
+  checkFinite,
+  checkInteger,
+  checkNumberIn,
+  checkOneOf,
+  checkOptions,
+  expected,
+  MAX_SIZE,
+  shapeText,
+} from "../check.js";
+import { failure } from "../errors.js";
+import { commonDtype, copyIn, decode, place, type Source, type TensorLike } from "../interop.js";
 import { kernel, type Runtime } from "../load.js";
+import { checkSeed, STREAM } from "../random.js";
 import { run } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 
@@ -17,7 +29,46 @@ export interface LoraAdapterOptions<D extends DType = DType> {
   alpha?: number;
   /** Scale alpha/√r instead of alpha/r (rsLoRA, Kalajdzievski 2023). */
   useRslora?: boolean;
+  /** Probability that an input of A is dropped in training. Default 0. */
+  dropout?: number;
+  /** (out,): lengths of the rows of the adapted weight (DoRA, Liu et al. 2024); not with a bias. */
+  magnitude?: TensorLike;
 }
+
+/** How A and B start. The later ones also change the base weight. */
+export type LoraInit = "kaiming" | "gaussian" | "unit" | "pissa" | "milora" | "olora";
+
+export interface LoraCreateOptions<D extends DType = DType> {
+  inFeatures: number;
+  outFeatures: number;
+  /** Rank. Default 8. */
+  r?: number;
+  /** Numerator of the scale; default r. */
+  alpha?: number;
+  useRslora?: boolean;
+  dropout?: number;
+  /**
+   * "kaiming": A uniform in ±1/√in (PEFT's default); "gaussian": A normal with standard deviation 1/r; "unit": A normal
+   * with standard deviation 1; B is zero with all of them, so that the layer starts as its base. false: A uniform in
+   * ±1/√in and B in ±1/√r.
+   */
+  init?: LoraInit | false;
+  /** A bias behind B, zero at the start. Default false. */
+  loraBias?: boolean;
+  /** A magnitude (DoRA) of the base weight's row lengths; needs `base`. Default false. */
+  useDora?: boolean;
+  /** (out, in): the weight that will be adapted. */
+  base?: Tensor<D> | TensorLike;
+  /** Default: that of `base`, else "f64". */
+  dtype?: D;
+  /** An integer in [0, 2^32). Default 0. */
+  seed?: number;
+}
+
+/** More than there are purposes in STREAM. */
+const STREAMS = 256;
+
+const INITS = ["kaiming", "gaussian", "unit", "pissa", "milora", "olora"] as const;
 
 /**
  * A LoRA adapter in PEFT's orientation: A is (r, in), B is (out, r), ΔW = scaling·B·A with scaling = alpha/r, or
@@ -41,14 +92,18 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
   readonly b: Tensor<D>;
   /** (out,) or undefined */
   readonly bias: Tensor<D> | undefined;
+  /** (out,) or undefined: with it the adapter is weight-decomposed (DoRA) */
+  readonly magnitude: Tensor<D> | undefined;
   readonly alpha: number;
   readonly useRslora: boolean;
+  readonly dropout: number;
 
   /**
-   * @throws TypeError if dtypes differ or an option is unknown; RangeError if the shapes do not fit each other
+   * @throws TypeError if dtypes differ, an option is unknown, or a magnitude comes with a bias; RangeError if the shapes
+   *   do not fit each other or dropout lies outside [0, 1]
    */
   constructor(options: LoraAdapterOptions<D>) {
-    const given = checkOptions(options, ["a", "b", "bias", "alpha", "useRslora"]);
+    const given = checkOptions(options, ["a", "b", "bias", "alpha", "useRslora", "dropout", "magnitude"]);
     const runtime = kernel();
     const a = matrix(given.a, "a");
     const b = matrix(given.b, "b");
@@ -56,20 +111,45 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
     const [outFeatures, rb] = b.shape as [number, number];
     if (r < 1) throw new RangeError(expected("a", "shape (r, in) with r >= 1", shapeText(a.shape)));
     if (rb !== r) throw new RangeError(expected("b", `shape (out, ${r})`, shapeText(b.shape)));
-    const bias = given.bias === undefined ? undefined : decode(given.bias, "bias");
-    if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== outFeatures)) {
-      throw new RangeError(expected("bias", `shape (${outFeatures},)`, shapeText(bias.shape)));
+    const bias = vector(given.bias, "bias", outFeatures);
+    const magnitude = vector(given.magnitude, "magnitude", outFeatures);
+    if (magnitude !== undefined && bias !== undefined) {
+      throw new TypeError(expected("bias", "none beside a magnitude (DoRA)", `shape ${shapeText(bias.shape)}`));
     }
     const named: [string, Source][] = [
       ["a", a],
       ["b", b],
     ];
     if (bias !== undefined) named.push(["bias", bias]);
+    if (magnitude !== undefined) named.push(["magnitude", magnitude]);
     const dtype = commonDtype(named) as D;
     this.alpha = given.alpha === undefined ? r : checkFinite(given.alpha, "alpha");
     this.useRslora = given.useRslora === undefined ? false : checkBoolean(given.useRslora, "useRslora");
-    const held = run(() => hold(runtime, [a, b, bias], dtype));
-    [this.a, this.b, this.bias] = held as [Tensor<D>, Tensor<D>, Tensor<D> | undefined];
+    this.dropout = given.dropout === undefined ? 0 : checkNumberIn(given.dropout, "dropout", 0, 1);
+    const held = run(() => hold(runtime, [a, b, bias, magnitude], dtype));
+    this.a = held[0] as Tensor<D>;
+    this.b = held[1] as Tensor<D>;
+    this.bias = held[2];
+    this.magnitude = held[3];
+  }
+
+  /**
+   * An adapter to be trained: A random, B zero.
+   *
+   * @throws RangeError for a size or value out of range; TypeError for a wrong type, or `useDora` without `base`; Error
+   *   (code "unsupported") for "pissa", "milora" and "olora", which change the base weight and are not there yet
+   * @example
+   * ```ts
+   * import { init } from "lowrank";
+   * import { LoraAdapter } from "lowrank/lora";
+   * await init();
+   * const adapter = LoraAdapter.create({ inFeatures: 64, outFeatures: 32, r: 4, alpha: 8, seed: 1 });
+   * console.log(adapter.a.shape, adapter.b.shape, adapter.scaling); // [ 4, 64 ] [ 32, 4 ] 2
+   * adapter.dispose();
+   * ```
+   */
+  static create<D extends DType = DType>(options: LoraCreateOptions<D>): LoraAdapter<D> {
+    return createAdapter(options, 0);
   }
 
   get dtype(): D {
@@ -91,35 +171,31 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
 
   /** alpha/r, or alpha/√r with useRslora. */
   get scaling(): number {
-    return this.alpha / (this.useRslora ? Math.sqrt(this.r) : this.r);
+    return scalingOf(this.alpha, this.r, this.useRslora);
   }
 
-  /** ΔW = scaling·B·A, (out, in); the caller owns it. */
+  /** ΔW = scaling·B·A, (out, in), also of a DoRA adapter, whose magnitude does not count; the caller owns it. */
   delta(): Tensor<D> {
     return run((runtime) => {
-      const delta = Tensor.allocate(runtime, [this.outFeatures, this.inFeatures], this.dtype);
-      const { outFeatures: out, inFeatures, r } = this;
-      runtime[this.dtype].gemmBatch(
-        0,
-        1,
-        out,
-        inFeatures,
-        r,
-        this.scaling,
-        this.b.pointer,
-        0,
-        r,
-        1,
-        this.a.pointer,
-        0,
-        inFeatures,
-        1,
-        0,
-        delta.pointer,
-        0,
-        inFeatures,
-      );
+      const { outFeatures: out, inFeatures, r, scaling, a, b } = this;
+      const delta = Tensor.allocate(runtime, [out, inFeatures], this.dtype);
+      const { gemm } = runtime[this.dtype];
+      gemm(out, inFeatures, r, scaling, b.pointer, r, 1, a.pointer, inFeatures, 1, 0, delta.pointer, inFeatures);
       return delta;
+    });
+  }
+
+  /** @internal Another adapter on the same tensors, whose handles are its own. */
+  share(): LoraAdapter<D> {
+    const { a, b, bias, magnitude, alpha, useRslora, dropout } = this;
+    return new LoraAdapter<D>({
+      a,
+      b,
+      alpha,
+      useRslora,
+      dropout,
+      ...(bias && { bias }),
+      ...(magnitude && { magnitude }),
     });
   }
 
@@ -128,6 +204,7 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
     this.a.dispose();
     this.b.dispose();
     this.bias?.dispose();
+    this.magnitude?.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -135,11 +212,130 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
   }
 }
 
+/** @internal LoraAdapter.create for one of several modules that share a seed. */
+export function createAdapter<D extends DType>(options: LoraCreateOptions<D>, module: number): LoraAdapter<D> {
+  const given = checkOptions(options, [
+    "inFeatures",
+    "outFeatures",
+    "r",
+    "alpha",
+    "useRslora",
+    "dropout",
+    "init",
+    "loraBias",
+    "useDora",
+    "base",
+    "dtype",
+    "seed",
+  ]);
+  const inFeatures = checkInteger(given.inFeatures, "inFeatures", 0, MAX_SIZE);
+  const outFeatures = checkInteger(given.outFeatures, "outFeatures", 0, MAX_SIZE);
+  const r = checkInteger(given.r ?? 8, "r", 1, MAX_SIZE);
+  if (r * Math.max(inFeatures, outFeatures) > MAX_SIZE) {
+    throw new RangeError(expected("r", `at most ${MAX_SIZE} elements a factor`, String(r)));
+  }
+  const init = given.init === false ? false : checkOneOf(given.init ?? "kaiming", "init", INITS);
+  if (init === "pissa" || init === "milora" || init === "olora") {
+    throw failure("unsupported", `"init" expected "kaiming", "gaussian" or "unit", got "${init}": not available yet`);
+  }
+  const loraBias = checkBoolean(given.loraBias ?? false, "loraBias");
+  const useDora = checkBoolean(given.useDora ?? false, "useDora");
+  const seed = checkSeed(given.seed);
+  const stream = STREAM.init + STREAMS * module;
+  const base = given.base === undefined ? undefined : matrix(given.base, "base");
+  if (base !== undefined && (base.shape[0] !== outFeatures || base.shape[1] !== inFeatures)) {
+    throw new RangeError(expected("base", `shape (${outFeatures}, ${inFeatures})`, shapeText(base.shape)));
+  }
+  if (useDora && base === undefined) throw new TypeError(expected("base", "the weight, with useDora", "undefined"));
+  if (given.dtype !== undefined) checkOneOf(given.dtype, "dtype", ["f32", "f64"]);
+  const named: [string, { dtype: DType | undefined }][] = [];
+  if (given.dtype !== undefined) named.push(["dtype", { dtype: given.dtype }]);
+  if (base !== undefined) named.push(["base", base]);
+  const dtype = commonDtype(named) as D;
+  return run((runtime) => {
+    const routines = runtime[dtype];
+    const a = Tensor.allocate(runtime, [r, inFeatures], dtype);
+    const b = Tensor.allocate(runtime, [outFeatures, r], dtype);
+    if (init === "gaussian" || init === "unit") {
+      routines.gaussian(seed, stream, 0, a.size, a.pointer);
+      if (init === "gaussian") routines.scal(a.size, 1 / r, a.pointer, 1);
+    } else {
+      fillSymmetric(runtime, [seed, stream, 0], 1 / Math.sqrt(inFeatures), a);
+    }
+    if (init === false) fillSymmetric(runtime, [seed, stream, a.size], 1 / Math.sqrt(r), b);
+    else routines.fill(b.size, 0, b.pointer);
+    const bias = loraBias ? Tensor.allocate(runtime, [outFeatures], dtype) : undefined;
+    if (bias !== undefined) routines.fill(bias.size, 0, bias.pointer);
+    const scaling = scalingOf(given.alpha === undefined ? r : checkFinite(given.alpha, "alpha"), r, given.useRslora);
+    const magnitude = useDora ? Tensor.allocate(runtime, [outFeatures], dtype) : undefined;
+    if (magnitude !== undefined && base !== undefined) {
+      const weight = place(runtime, base, dtype);
+      const [row, column] = weight.strides as [number, number];
+      writeNorms(
+        runtime,
+        weight.pointer,
+        row,
+        column,
+        { a, b, r, inFeatures, outFeatures, scaling },
+        magnitude.pointer,
+      );
+    }
+    return new LoraAdapter<D>({
+      a,
+      b,
+      ...(bias && { bias }),
+      ...(magnitude && { magnitude }),
+      ...(given.alpha !== undefined && { alpha: given.alpha }),
+      ...(given.useRslora !== undefined && { useRslora: given.useRslora }),
+      ...(given.dropout !== undefined && { dropout: given.dropout }),
+    });
+  });
+}
+
+function scalingOf(alpha: number, r: number, useRslora = false): number {
+  return alpha / (useRslora ? Math.sqrt(r) : r);
+}
+
 function matrix(value: TensorLike, argument: string): Source {
   const source = decode(value, argument);
   if (source.shape.length !== 2)
     throw new RangeError(expected(argument, "two axes", `shape ${shapeText(source.shape)}`));
   return source;
+}
+
+/** @internal An optional vector of n numbers. */
+export function vector(value: TensorLike | undefined, argument: string, n: number): Source | undefined {
+  if (value === undefined) return undefined;
+  const source = decode(value, argument);
+  if (source.shape.length !== 1 || source.shape[0] !== n) {
+    throw new RangeError(expected(argument, `shape (${n},)`, shapeText(source.shape)));
+  }
+  return source;
+}
+
+/** x <- uniform in ±bound, from a seed, a stream and a position. */
+function fillSymmetric(runtime: Runtime, from: [number, number, number], bound: number, x: Tensor): void {
+  const routines = runtime[x.dtype];
+  routines.uniform(...from, x.size, x.pointer);
+  routines.scal(x.size, 2 * bound, x.pointer, 1);
+  const shift = runtime.scratch.push(8);
+  routines.fill(1, -bound, shift);
+  routines.axpy(x.size, 1, shift, 0, x.pointer, 1);
+}
+
+/** @internal norms (out) <- row lengths of W + scaling·B·A, W with strides (row, column). */
+export function writeNorms(
+  runtime: Runtime,
+  weight: number,
+  row: number,
+  column: number,
+  adapter: { a: Tensor; b: Tensor; r: number; inFeatures: number; outFeatures: number; scaling: number },
+  norms: number,
+): void {
+  const { a, b, r, inFeatures, outFeatures, scaling } = adapter;
+  const routines = runtime[a.dtype];
+  const work = runtime.scratch.push(routines.doraNormsScratch(inFeatures));
+  routines.doraNorms(inFeatures, outFeatures, weight, row, column, r, a.pointer, b.pointer, scaling, norms, work);
 }
 
 /**

@@ -1,12 +1,15 @@
 // A linear layer with a frozen weight and low-rank adapters.
 
-import { checkBoolean, checkOptions, describe, expected, shapeText, sizeOf } from "../check.js";
+import { checkBoolean, checkFinite, checkOptions, describe, expected, shapeText, sizeOf } from "../check.js";
 import { failure } from "../errors.js";
 import { commonDtype, decode, place, type Source, type TensorLike } from "../interop.js";
 import { kernel, type Runtime } from "../load.js";
+import { checkSeed } from "../random.js";
 import { run } from "../scope.js";
-import { type DType, Tensor } from "../tensor.js";
-import { hold, LoraAdapter } from "./adapter.js";
+import { bytesOf, type DType, Tensor } from "../tensor.js";
+import { createAdapter, hold, LoraAdapter, type LoraInit, vector, writeNorms } from "./adapter.js";
+import { type AdapterGradients, type Base, backwardInto, forwardInto, type Segment } from "./compute.js";
+import { configOf, type LoraConfig, type LoraConfigOptions } from "./config.js";
 
 export interface LoraLinearOptions<D extends DType = DType> {
   /** (out, in), or (in, out) with fanInFanOut. */
@@ -15,6 +18,34 @@ export interface LoraLinearOptions<D extends DType = DType> {
   bias?: TensorLike;
   /** The weight is stored (in, out), as GPT-2's Conv1D stores it. Default false. */
   fanInFanOut?: boolean;
+  /** backward() gives the gradients of weight and bias, too. Default false. */
+  trainable?: boolean;
+}
+
+export interface ForwardOptions {
+  /** The adapter of each row of x (its leading axes flattened), null: the base alone. Default: the active ones for all. */
+  adapters?: readonly (string | null)[];
+  /** Dropout is on, and backward() may follow. Default false. */
+  train?: boolean;
+  /** An integer in [0, 2^32) that fixes what dropout drops. Default: another one each time. */
+  seed?: number;
+}
+
+export interface BackwardOptions {
+  /** Whether the gradient of x is wanted. Default true. */
+  x?: boolean;
+}
+
+/** What backward() returns. */
+export interface Gradients<D extends DType = DType> {
+  /** As x. */
+  x?: Tensor<D>;
+  /** As the weight; with `trainable`. */
+  weight?: Tensor<D>;
+  /** (out,); with `trainable`, or of adapters whose config trains biases. */
+  bias?: Tensor<D>;
+  /** Of the adapters that took part. */
+  adapters: { [name: string]: AdapterGradients<D> };
 }
 
 export interface MergeOptions {
@@ -24,9 +55,26 @@ export interface MergeOptions {
   keepBase?: boolean;
 }
 
+/** What backward() needs of the last forward pass in training. */
+interface Saved<D extends DType> {
+  /** (…, in), held. */
+  x: Tensor<D>;
+  segments: Segment<D>[];
+  seed: number;
+}
+
+/** The merged weight, and the bias if it changed. */
+interface Merged<D extends DType> {
+  /** Names and weights, in the order in which the adapters were added. */
+  weights: Map<string, number>;
+  weight: Tensor<D>;
+  bias: Tensor<D> | undefined;
+}
+
 /**
- * y = x·Wᵀ + bias + scaling·(x·Aᵀ)·Bᵀ with W frozen: the layer of Hu et al. 2021, in PEFT's conventions.
- * The weight and the factors are held by reference where they are contiguous tensors, else copied in.
+ * y = x·Wᵀ + bias + Σ weight·scaling·(x·Aᵀ)·Bᵀ over the active adapters, W frozen: the layer of Hu et al. 2021, in PEFT's
+ * conventions. With a magnitude (DoRA) W + scaling·B·A gets rows of the magnitude's lengths. The weight and the factors
+ * are held by reference where they are contiguous tensors, else copied in.
  *
  * @example
  * ```ts
@@ -35,9 +83,12 @@ export interface MergeOptions {
  * await init();
  * const layer = new LoraLinear({ weight: [[1, 0], [0, 1]] });
  * layer.addAdapter("double", new LoraAdapter({ a: [[1, 0]], b: [[1], [0]] }));
+ * layer.addAdapter("swap", new LoraAdapter({ a: [[-1, 1], [1, -1]], b: [[1, 0], [0, 1]] }));
  * console.log(layer.forward([[3, 4]]).toArray()); // [ [ 6, 4 ] ]
- * layer.enabled = false;
- * console.log(layer.forward([[3, 4]]).toArray()); // [ [ 3, 4 ] ]
+ * layer.setAdapters({ double: 1, swap: 0.5 });
+ * console.log(layer.forward([[3, 4]]).toArray()); // [ [ 6.5, 3.5 ] ]
+ * const rows = layer.forward([[3, 4], [3, 4]], { adapters: ["swap", null] });
+ * console.log(rows.toArray()); // [ [ 4, 3 ], [ 3, 4 ] ]
  * layer.dispose();
  * ```
  */
@@ -45,27 +96,29 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   readonly #base: Tensor<D>;
   readonly #bias: Tensor<D> | undefined;
   readonly #fanInFanOut: boolean;
+  /** Whether backward() gives the gradients of weight and bias. */
+  readonly trainable: boolean;
   readonly #adapters = new Map<string, LoraAdapter<D>>();
-  #active: string | null = null;
+  /** Adapters whose config trains the layer's bias. */
+  readonly #biasTrainers = new Set<string>();
+  #active = new Map<string, number>();
   #enabled = true;
-  /** The merged weight, and the bias if it changed, while an adapter is merged. */
-  #merged: { name: string; weight: Tensor<D>; bias: Tensor<D> | undefined } | undefined;
+  #merged: Merged<D> | undefined;
   #overwritten = false;
+  #saved: Saved<D> | undefined;
+  #passes = 0;
 
   /** @throws TypeError if dtypes differ; RangeError if the shapes do not fit each other */
   constructor(options: LoraLinearOptions<D>) {
-    const given = checkOptions(options, ["weight", "bias", "fanInFanOut"]);
+    const given = checkOptions(options, ["weight", "bias", "fanInFanOut", "trainable"]);
     const runtime = kernel();
     const weight = decode(given.weight, "weight");
     if (weight.shape.length !== 2) {
       throw new RangeError(expected("weight", "two axes", `shape ${shapeText(weight.shape)}`));
     }
     this.#fanInFanOut = given.fanInFanOut === undefined ? false : checkBoolean(given.fanInFanOut, "fanInFanOut");
-    const out = weight.shape[this.#fanInFanOut ? 1 : 0] as number;
-    const bias = given.bias === undefined ? undefined : decode(given.bias, "bias");
-    if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== out)) {
-      throw new RangeError(expected("bias", `shape (${out},)`, shapeText(bias.shape)));
-    }
+    this.trainable = given.trainable === undefined ? false : checkBoolean(given.trainable, "trainable");
+    const bias = vector(given.bias, "bias", weight.shape[this.#fanInFanOut ? 1 : 0] as number);
     const named: [string, Source][] = [["weight", weight]];
     if (bias !== undefined) named.push(["bias", bias]);
     const dtype = commonDtype(named) as D;
@@ -85,7 +138,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     return this.#base.shape[this.#fanInFanOut ? 1 : 0] as number;
   }
 
-  /** The weight that forward() multiplies with: the merged one while an adapter is merged and the layer enabled. */
+  /** The weight that forward() multiplies with: the merged one while adapters are merged and the layer enabled. */
   get weight(): Tensor<D> {
     return this.#counting?.weight ?? this.#base;
   }
@@ -94,8 +147,13 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     return this.#counting?.bias ?? this.#bias;
   }
 
-  /** The merged weight and the bias, if it changed, where they count. */
-  get #counting(): { weight: Tensor<D>; bias: Tensor<D> | undefined } | undefined {
+  /** Whether backward() gives the bias's gradient. */
+  get biasTrainable(): boolean {
+    return this.#bias !== undefined && (this.trainable || this.#biasTrainers.size > 0);
+  }
+
+  /** What is merged, where it counts. */
+  get #counting(): Merged<D> | undefined {
     return this.#enabled ? this.#merged : undefined;
   }
 
@@ -104,12 +162,12 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     return [...this.#adapters.keys()];
   }
 
-  /** The adapter that forward() adds; null: none. */
-  get active(): string | null {
-    return this.#active;
+  /** The adapters that forward() adds, each with its weight. */
+  get active(): { [name: string]: number } {
+    return Object.fromEntries(this.#active);
   }
 
-  /** Whether the active adapter counts. Switching it off while merged first unmerges, as PEFT does. */
+  /** Whether the active adapters count. Switching it off while some are merged first unmerges, as PEFT does. */
   get enabled(): boolean {
     return this.#enabled;
   }
@@ -120,16 +178,20 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     this.#enabled = value;
   }
 
-  /** The merged adapter's name, or null. */
-  get merged(): string | null {
-    return this.#merged?.name ?? null;
+  /** Names of the merged adapters. */
+  get merged(): string[] {
+    return [...(this.#merged?.weights.keys() ?? [])];
   }
 
   /** The adapter of a name. */
   adapter(name: string): LoraAdapter<D> {
-    if (typeof name !== "string") throw new TypeError(expected("name", "a string", describe(name)));
+    return this.#find(name, "name");
+  }
+
+  #find(name: unknown, argument: string): LoraAdapter<D> {
+    if (typeof name !== "string") throw new TypeError(expected(argument, "a string", describe(name)));
     const found = this.#adapters.get(name);
-    if (found === undefined) throw new RangeError(expected("name", `one of ${this.#names()}`, describe(name)));
+    if (found === undefined) throw new RangeError(expected(argument, `one of ${this.#names()}`, describe(name)));
     return found;
   }
 
@@ -137,54 +199,146 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
    * Adds an adapter; the first one becomes active. The layer holds its factors: the adapter that was handed in may be
    * disposed of.
    *
+   * @param adapter a LoraAdapter, or a config from which one is made (its targets and patterns do not count here)
+   * @param options.seed of the random numbers of an adapter that is made; default 0
    * @throws RangeError if the name is taken or the shapes do not fit the layer; TypeError if dtypes differ
    */
-  addAdapter(name: string, adapter: LoraAdapter): void {
+  addAdapter(name: string, adapter: LoraAdapter | LoraConfig | LoraConfigOptions, options?: { seed?: number }): void {
     this.#base.alive();
+    const seed = checkSeed(checkOptions(options, ["seed"]).seed);
+    this.#checkNew(name);
+    if (adapter instanceof LoraAdapter) {
+      if (adapter.dtype !== this.dtype)
+        throw new TypeError(expected("adapter", `${this.dtype} as the weight`, adapter.dtype));
+      if (adapter.inFeatures !== this.inFeatures || adapter.outFeatures !== this.outFeatures) {
+        const fits = `a: (r, ${this.inFeatures}) and b: (${this.outFeatures}, r)`;
+        throw new RangeError(
+          expected("adapter", fits, `${shapeText(adapter.a.shape)} and ${shapeText(adapter.b.shape)}`),
+        );
+      }
+      this.#insert(name, (adapter as LoraAdapter<D>).share());
+      return;
+    }
+    if (typeof adapter !== "object" || adapter === null) {
+      throw new TypeError(expected("adapter", "a LoraAdapter or a config", describe(adapter)));
+    }
+    this.addConfigured(name, configOf(adapter), seed, 0);
+  }
+
+  /** @internal addAdapter of a config; `module` tells apart those that share a seed. */
+  addConfigured(name: string, config: LoraConfig, seed: number, module: number): void {
+    this.#checkNew(name);
+    const init = config.initLoraWeights === true ? "kaiming" : (config.initLoraWeights as LoraInit | false);
+    const adapter = run(() =>
+      createAdapter<D>(
+        {
+          inFeatures: this.inFeatures,
+          outFeatures: this.outFeatures,
+          r: config.r,
+          alpha: config.loraAlpha,
+          useRslora: config.useRslora,
+          dropout: config.loraDropout,
+          loraBias: config.loraBias,
+          useDora: config.useDora,
+          init,
+          seed,
+          dtype: this.dtype,
+          ...(config.useDora && { base: this.#fanInFanOut ? this.#base.transpose() : this.#base }),
+        },
+        module,
+      ),
+    );
+    this.#insert(name, adapter);
+    if (config.bias !== "none") this.#biasTrainers.add(name);
+  }
+
+  /** @internal */
+  #checkNew(name: unknown): void {
     if (typeof name !== "string") throw new TypeError(expected("name", "a string", describe(name)));
     if (this.#adapters.has(name)) throw new RangeError(expected("name", "a new name", describe(name)));
-    if (!(adapter instanceof LoraAdapter)) {
-      throw new TypeError(expected("adapter", "a LoraAdapter", describe(adapter)));
-    }
-    if (adapter.dtype !== this.dtype)
-      throw new TypeError(expected("adapter", `${this.dtype} as the weight`, adapter.dtype));
-    if (adapter.inFeatures !== this.inFeatures || adapter.outFeatures !== this.outFeatures) {
-      const fits = `a: (r, ${this.inFeatures}) and b: (${this.outFeatures}, r)`;
-      throw new RangeError(
-        expected("adapter", fits, `${shapeText(adapter.a.shape)} and ${shapeText(adapter.b.shape)}`),
-      );
-    }
-    const { a, b, bias, alpha, useRslora } = adapter;
-    this.#adapters.set(name, new LoraAdapter<D>({ a, b, alpha, useRslora, ...(bias && { bias }) }));
-    if (this.#adapters.size === 1) this.#active = name;
+  }
+
+  #insert(name: string, adapter: LoraAdapter<D>): void {
+    this.#adapters.set(name, adapter);
+    if (this.#adapters.size === 1) this.#active.set(name, 1);
   }
 
   /** Removes an adapter and frees its factors; refused while it is merged. */
   removeAdapter(name: string): void {
     const adapter = this.adapter(name);
-    if (this.#merged?.name === name) throw failure("merged", `adapter "${name}" is merged: unmerge() first`);
+    if (this.#merged?.weights.has(name)) throw failure("merged", `adapter "${name}" is merged: unmerge() first`);
+    this.#drop(name, adapter);
+  }
+
+  #drop(name: string, adapter: LoraAdapter<D>): void {
+    if (this.#saved?.segments.some((segment) => segment.adapter === adapter)) this.#forget();
     this.#adapters.delete(name);
-    if (this.#active === name) this.#active = null;
+    this.#active.delete(name);
+    this.#biasTrainers.delete(name);
     adapter.dispose();
   }
 
-  /** Chooses the active adapter, or none. Refused while another one is merged. */
-  setAdapters(name: string | null): void {
-    if (name !== null) this.adapter(name);
-    if (this.#merged !== undefined && this.#merged.name !== name) {
-      throw failure("merged", `adapter "${this.#merged.name}" is merged: unmerge() first`);
-    }
-    this.#active = name;
+  #forget(): void {
+    this.#saved?.x.dispose();
+    this.#saved = undefined;
   }
 
   /**
-   * y = x·Wᵀ + bias + scaling·(x·Aᵀ)·Bᵀ. NaN and Infinity pass through.
+   * Chooses the active adapters: one, several with a factor each, or none. While adapters are merged only the same choice
+   * again is taken.
+   *
+   * @throws TypeError if a DoRA adapter is to be active with another one; RangeError for an unknown name or a factor that
+   *   is not finite; Error (code "merged") if others are merged
+   */
+  setAdapters(wanted: string | { readonly [name: string]: number } | null): void {
+    const active = new Map<string, number>();
+    if (typeof wanted === "object" && wanted !== null && !Array.isArray(wanted)) {
+      for (const [name, weight] of Object.entries(wanted)) {
+        this.#find(name, "name");
+        active.set(name, checkFinite(weight, `adapters.${name}`));
+      }
+    } else if (wanted !== null) {
+      this.#find(wanted, "name");
+      active.set(wanted as string, 1);
+    }
+    this.#checkTogether(active.keys(), "active");
+    const merged = this.#merged?.weights;
+    if (merged !== undefined) {
+      const same = active.size === merged.size && [...active].every(([name, weight]) => merged.get(name) === weight);
+      if (!same) throw this.#isMerged();
+    }
+    this.#active = active;
+  }
+
+  /** DoRA changes the lengths of the whole weight's rows: such an adapter stands alone. */
+  #checkTogether(names: Iterable<string>, what: string): void {
+    const all = [...names];
+    const dora = all.find((name) => this.#adapters.get(name)?.magnitude !== undefined);
+    if (all.length > 1 && dora !== undefined) {
+      throw new TypeError(expected("name", `no others ${what} beside the DoRA adapter "${dora}"`, quoted(all)));
+    }
+  }
+
+  #isMerged(): Error {
+    const names = this.merged;
+    const subject = names.length === 1 ? `adapter ${quoted(names)} is` : `adapters ${quoted(names)} are`;
+    return failure("merged", `${subject} merged: unmerge() first`);
+  }
+
+  /**
+   * y = x·Wᵀ + bias + Σ weight·scaling·((x·Aᵀ)·Bᵀ + loraBias) over the active adapters. NaN and Infinity pass through.
+   *
+   * With `train`, each adapter sees x after dropout of its own, and x is kept for backward(): by reference if it is a
+   * contiguous tensor, which must not be written before.
    *
    * @param x (…, in), any number of leading axes
    * @returns (…, out); the caller owns it
+   * @throws RangeError for another shape or an unknown adapter; TypeError if the dtypes differ or `adapters` names a DoRA
+   *   adapter; Error (code "merged") for `adapters` or `train` while adapters are merged
    */
-  forward(x: TensorLike): Tensor<D> {
+  forward(x: TensorLike, options?: ForwardOptions): Tensor<D> {
     return run((runtime) => {
+      const given = checkOptions(options, ["adapters", "train", "seed"]);
       const source = decode(x, "x");
       if (source.shape.length < 1 || source.shape[source.shape.length - 1] !== this.inFeatures) {
         throw new RangeError(expected("x", `shape (…, ${this.inFeatures})`, shapeText(source.shape)));
@@ -193,146 +347,290 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
         ["weight", this.#base],
         ["x", source],
       ]);
+      const train = given.train === undefined ? false : checkBoolean(given.train, "train");
+      const seed = given.seed === undefined ? this.#passes : checkSeed(given.seed);
+      const lead = source.shape.slice(0, -1);
+      const tokens = sizeOf(lead);
+      if (this.#counting !== undefined && (train || given.adapters !== undefined)) throw this.#isMerged();
+      const segments = given.adapters === undefined ? this.#segments(tokens) : this.#mixed(given.adapters, tokens);
       const placed = place(runtime, source, this.dtype);
-      const input = placed.contiguous ? placed : placed.copy();
-      const y = Tensor.allocate(runtime, [...source.shape.slice(0, -1), this.outFeatures], this.dtype);
-      if (y.size > 0) this.#compute(runtime, input, y as Tensor<D>);
-      return y as Tensor<D>;
+      const input = (placed.contiguous ? placed : placed.copy()) as Tensor<D>;
+      const y = Tensor.allocate(runtime, [...lead, this.outFeatures], this.dtype);
+      if (y.size > 0) {
+        forwardInto(runtime, this.#memory(), segments, tokens, input.pointer, y.pointer, train ? seed : undefined);
+      }
+      if (train) {
+        this.#forget();
+        this.#saved = { x: input.hold(), segments, seed };
+        this.#passes = (this.#passes + 1) % 2 ** 32;
+      }
+      return y;
     });
   }
 
-  #compute(runtime: Runtime, x: Tensor, y: Tensor<D>): void {
-    const { weight, bias, inFeatures, outFeatures } = this;
-    const adapter =
-      this.#enabled && this.#active !== null && this.#merged === undefined ? this.adapter(this.#active) : undefined;
-    const tokens = sizeOf(x.shape.slice(0, -1));
-    const routines = runtime[this.dtype];
-    const work = adapter === undefined ? 0 : runtime.scratch.push(routines.loraForwardScratch(tokens, adapter.r));
+  /** Where the weight stands that counts now. */
+  #memory(): Base {
+    const { weight, bias, dtype, inFeatures, outFeatures } = this;
     const [row, column] = this.#fanInFanOut ? [1, outFeatures] : [inFeatures, 1];
-    routines.loraForward(
-      tokens,
-      inFeatures,
-      outFeatures,
-      x.pointer,
-      weight.pointer,
-      row,
-      column,
-      bias?.pointer ?? 0,
-      y.pointer,
-      adapter?.r ?? 0,
-      adapter?.a.pointer ?? 0,
-      adapter?.b.pointer ?? 0,
-      adapter?.bias?.pointer ?? 0,
-      adapter?.scaling ?? 0,
-      work,
-    );
+    return { dtype, inFeatures, outFeatures, weight: weight.pointer, row, column, bias: bias?.pointer ?? 0 };
+  }
+
+  /** The active adapters, each for all rows. */
+  #segments(tokens: number): Segment<D>[] {
+    if (!this.#enabled || this.#merged !== undefined) return [];
+    return [...this.#active].map(([name, weight]) => {
+      const adapter = this.adapter(name);
+      return { name, adapter, scaling: weight * adapter.scaling, rows: undefined, count: tokens };
+    });
+  }
+
+  /** The rows of each adapter that a mixed batch names. */
+  #mixed(names: unknown, tokens: number): Segment<D>[] {
+    if (!Array.isArray(names)) throw new TypeError(expected("adapters", "an array of names", describe(names)));
+    if (names.length !== tokens) {
+      throw new RangeError(expected("adapters", `${tokens} names, one a row of "x"`, `${names.length}`));
+    }
+    const rows = new Map<string, number[]>();
+    names.forEach((name: unknown, i) => {
+      if (name === null) return;
+      const adapter = this.#find(name, `adapters[${i}]`);
+      if (adapter.magnitude !== undefined) {
+        throw new TypeError(expected(`adapters[${i}]`, "an adapter without a magnitude (DoRA)", describe(name)));
+      }
+      const list = rows.get(name as string);
+      if (list === undefined) rows.set(name as string, [i]);
+      else list.push(i);
+    });
+    if (!this.#enabled) return [];
+    return [...rows].map(([name, list]) => {
+      const adapter = this.adapter(name);
+      return { name, adapter, scaling: adapter.scaling, rows: Int32Array.from(list), count: list.length };
+    });
   }
 
   /**
-   * Adds scaling·B·A of an adapter to the weight (and its scaled bias to the bias), so that forward() costs no more
-   * than the base layer. A second merge of the same adapter does nothing.
+   * Gradients of the last forward(x, { train: true }), from ∂L/∂y: with Z = s·G·B, ∂A = Zᵀ·x, ∂B = s·Gᵀ·(x·Aᵀ) and
+   * ∂x = G·W + Z·A, dropout as in that pass. Of a DoRA adapter also the magnitude's; the norm of W + s·B·A counts as a
+   * constant (section 4.3 of the paper, and PEFT).
    *
-   * @param name default: the active adapter
-   * @throws Error (code "non_finite_merge") if `safe` and the result holds NaN or Infinity: nothing has changed then;
-   *   Error (code "merged") if another adapter is merged; RangeError for an unknown name or if there is none, or if the
-   *   adapter has a bias and the layer has none
+   * @param gradOutput (…, out) as y
+   * @returns tensors that the caller owns
+   * @throws Error (code "no_forward") without such a pass, or if an adapter of it was removed since; RangeError for
+   *   another shape; TypeError if the dtypes differ
+   * @example
+   * ```ts
+   * import { init } from "lowrank";
+   * import { LoraAdapter, LoraLinear } from "lowrank/lora";
+   * await init();
+   * const layer = new LoraLinear({ weight: [[1, 0], [0, 1]] });
+   * layer.addAdapter("task", new LoraAdapter({ a: [[1, 1]], b: [[0], [0]] }));
+   * layer.forward([[3, 4]], { train: true });
+   * const { x, adapters } = layer.backward([[1, 2]]);
+   * console.log(x?.toArray(), adapters.task?.b.toArray()); // [ [ 1, 2 ] ] [ [ 7 ], [ 14 ] ]
+   * layer.dispose();
+   * ```
    */
-  merge(name?: string, options?: MergeOptions): void {
+  backward(gradOutput: TensorLike, options?: BackwardOptions): Gradients<D> {
+    return run((runtime) => {
+      const given = checkOptions(options, ["x"]);
+      const wantsX = given.x === undefined ? true : checkBoolean(given.x, "x");
+      this.#base.alive();
+      const saved = this.#saved;
+      if (saved === undefined) throw failure("no_forward", "call forward(x, { train: true }) before backward()");
+      if (this.#counting !== undefined) throw this.#isMerged();
+      const { x, segments, seed } = saved;
+      const lead = x.shape.slice(0, -1);
+      const source = decode(gradOutput, "gradOutput");
+      const shape = [...lead, this.outFeatures];
+      if (source.shape.length !== shape.length || shape.some((length, axis) => length !== source.shape[axis])) {
+        throw new RangeError(expected("gradOutput", `shape ${shapeText(shape)}`, shapeText(source.shape)));
+      }
+      commonDtype([
+        ["weight", this.#base],
+        ["gradOutput", source],
+      ]);
+      const placed = place(runtime, source, this.dtype);
+      const g = placed.contiguous ? placed : placed.copy();
+      const like = (wanted: boolean, tensor: Tensor<D> | undefined) =>
+        wanted && tensor !== undefined ? Tensor.allocate(runtime, tensor.shape, this.dtype) : undefined;
+      const dx = like(wantsX, x);
+      const weight = like(this.trainable, this.#base);
+      const bias = like(this.biasTrainable, this.#bias);
+      const adapters = backwardInto(runtime, this.#memory(), segments, sizeOf(lead), x.pointer, g.pointer, seed, {
+        x: dx?.pointer ?? 0,
+        weight: weight?.pointer ?? 0,
+        bias: bias?.pointer ?? 0,
+      });
+      return { ...(dx && { x: dx }), ...(weight && { weight }), ...(bias && { bias }), adapters };
+    });
+  }
+
+  /**
+   * Adds weight·scaling·B·A of adapters to the weight (and their scaled biases to the bias), so that forward() costs no
+   * more than the base layer. Whatever the order of the calls, the same adapters give the same bits. An adapter that is
+   * merged already is left as it is.
+   *
+   * @param names one or several; default: the active ones, with their factors; others have 1
+   * @throws Error (code "non_finite_merge") if `safe` and the result holds NaN or Infinity: nothing has changed then;
+   *   Error (code "merged") for `keepBase: false` while others are merged, and after it; TypeError for a DoRA adapter
+   *   with another one; RangeError for an unknown name or if there is none, or if an adapter has a bias and the layer none
+   */
+  merge(names?: string | readonly string[], options?: MergeOptions): void {
     this.#base.alive();
     const given = checkOptions(options, ["safe", "keepBase"]);
     const safe = given.safe === undefined ? true : checkBoolean(given.safe, "safe");
     const keepBase = given.keepBase === undefined ? true : checkBoolean(given.keepBase, "keepBase");
-    const wanted = name ?? this.#active;
-    if (wanted === null) throw new RangeError(expected("name", `one of ${this.#names()}`, "no active adapter"));
-    const adapter = this.adapter(wanted);
-    if (this.#merged?.name === wanted) return;
-    if (this.#merged !== undefined)
-      throw failure("merged", `adapter "${this.#merged.name}" is merged: unmerge() first`);
+    const before = this.#merged?.weights;
+    const wanted = this.#wanted(names).filter((name) => !before?.has(name));
+    if (wanted.length === 0) return;
     if (this.#overwritten)
       throw failure("merged", "an adapter was merged with keepBase: false; the base weight is gone");
-    if (adapter.bias !== undefined && this.#bias === undefined) {
-      throw new RangeError(expected("name", "an adapter without bias, as the layer has none", describe(wanted)));
-    }
-    run((runtime) => {
-      const { weight, bias } = this.#sum(runtime, adapter, safe, wanted);
-      if (keepBase) {
-        this.#merged = { name: wanted, weight: weight.hold(), bias: bias?.hold() };
-      } else {
-        runtime[this.dtype].lacpy(1, weight.size, weight.pointer, weight.size, 1, this.#base.pointer, weight.size);
-        if (bias !== undefined && this.#bias !== undefined) {
-          runtime[this.dtype].lacpy(1, bias.size, bias.pointer, bias.size, 1, this.#bias.pointer, bias.size);
-        }
-        this.#overwritten = true;
-        this.#adapters.delete(wanted);
-        this.#active = null;
-        adapter.dispose();
+    if (before !== undefined && !keepBase) throw this.#isMerged();
+    for (const name of wanted) {
+      if (this.adapter(name).bias !== undefined && this.#bias === undefined) {
+        throw new RangeError(expected("name", "an adapter without bias, as the layer has none", describe(name)));
       }
+    }
+    this.#mergeAll(this.#inOrder(new Set([...(before?.keys() ?? []), ...wanted])), safe, keepBase);
+  }
+
+  #wanted(names: unknown): string[] {
+    if (names === undefined) {
+      if (this.#active.size === 0) {
+        throw new RangeError(expected("name", `one of ${this.#names()}`, "no active adapter"));
+      }
+      return [...this.#active.keys()];
+    }
+    const list: unknown[] = Array.isArray(names) ? names : [names];
+    for (const name of list) this.#find(name, "name");
+    return list as string[];
+  }
+
+  /** Adapters with what they are merged with, in the order in which they were added. */
+  #inOrder(names: ReadonlySet<string>): Map<string, number> {
+    const order = this.adapters.filter((name) => names.has(name));
+    return new Map(order.map((name) => [name, this.#merged?.weights.get(name) ?? this.#active.get(name) ?? 1]));
+  }
+
+  #mergeAll(weights: Map<string, number>, safe: boolean, keepBase: boolean): void {
+    this.#checkTogether(weights.keys(), "merged");
+    run((runtime) => {
+      const { weight, bias } = this.#sum(runtime, weights, safe);
+      if (keepBase) {
+        const merged = { weights, weight: weight.hold(), bias: bias?.hold() };
+        this.#discardMerged();
+        this.#merged = merged;
+        return;
+      }
+      this.#forget();
+      const { lacpy } = runtime[this.dtype];
+      lacpy(1, weight.size, weight.pointer, weight.size, 1, this.#base.pointer, weight.size);
+      if (bias !== undefined && this.#bias !== undefined) {
+        lacpy(1, bias.size, bias.pointer, bias.size, 1, this.#bias.pointer, bias.size);
+      }
+      this.#overwritten = true;
+      for (const name of weights.keys()) this.#drop(name, this.adapter(name));
+      this.#active.clear();
     });
   }
 
-  /** W + scaling·B·A and bias + scaling·b in new memory. */
+  /** W + Σ weight·scaling·B·A and bias + Σ weight·scaling·b in new memory. */
   #sum(
     runtime: Runtime,
-    adapter: LoraAdapter<D>,
+    weights: ReadonlyMap<string, number>,
     safe: boolean,
-    name: string,
-  ): { weight: Tensor<D>; bias?: Tensor<D> } {
+  ): { weight: Tensor<D>; bias: Tensor<D> | undefined } {
     const routines = runtime[this.dtype];
     const base = this.#base;
     const [rows, columns] = base.shape as [number, number];
     const weight = Tensor.allocate(runtime, base.shape, this.dtype);
-    const refuse = (what: string, at: number) => {
-      if (safe && at >= 0) {
-        throw failure("non_finite_merge", `merging "${name}" would give a ${what} that is not finite at entry ${at}`);
-      }
-    };
-    refuse(
-      "weight",
-      routines.loraMerge(
+    let bias: Tensor<D> | undefined;
+    let from = base;
+    for (const [name, factor] of weights) {
+      const adapter = this.adapter(name);
+      const scaling = factor * adapter.scaling;
+      const refuse = (what: string, at: number) => {
+        if (safe && at >= 0) {
+          throw failure("non_finite_merge", `merging "${name}" would give a ${what} that is not finite at entry ${at}`);
+        }
+      };
+      const at = routines.loraMerge(
         rows,
         columns,
-        base.pointer,
+        from.pointer,
         columns,
         1,
         adapter.r,
         adapter.a.pointer,
         adapter.b.pointer,
-        adapter.scaling,
+        scaling,
         this.#fanInFanOut ? 1 : 0,
         weight.pointer,
-      ),
-    );
-    if (this.#bias === undefined || adapter.bias === undefined) return { weight };
-    const bias = this.#bias.copy();
-    routines.axpy(bias.size, adapter.scaling, adapter.bias.pointer, 1, bias.pointer, 1);
-    refuse("bias", routines.firstNonFinite(1, bias.size, bias.pointer, bias.size, 1));
+      );
+      if (adapter.magnitude === undefined) {
+        refuse("weight", at);
+      } else {
+        this.#decompose(runtime, adapter, scaling, weight);
+        refuse("weight", routines.firstNonFinite(rows, columns, weight.pointer, columns, 1));
+      }
+      from = weight;
+      if (this.#bias === undefined || adapter.bias === undefined) continue;
+      bias ??= this.#bias.copy();
+      routines.axpy(bias.size, scaling, adapter.bias.pointer, 1, bias.pointer, 1);
+      refuse("bias", routines.firstNonFinite(1, bias.size, bias.pointer, bias.size, 1));
+    }
     return { weight, bias };
   }
 
+  /** The rows of W + scaling·B·A, which stands in `weight`, get the lengths of the magnitude. */
+  #decompose(runtime: Runtime, adapter: LoraAdapter<D>, scaling: number, weight: Tensor<D>): void {
+    const routines = runtime[this.dtype];
+    const { inFeatures, outFeatures } = this;
+    const { a, b, r, magnitude } = adapter;
+    const [row, column] = this.#fanInFanOut ? [1, outFeatures] : [inFeatures, 1];
+    const norms = runtime.scratch.push(outFeatures * bytesOf(this.dtype));
+    const factors = runtime.scratch.push(outFeatures * bytesOf(this.dtype));
+    writeNorms(runtime, this.#base.pointer, row, column, { a, b, r, inFeatures, outFeatures, scaling }, norms);
+    routines.doraFactors(outFeatures, (magnitude as Tensor<D>).pointer, norms, factors);
+    const [rows, columns] = weight.shape as [number, number];
+    routines.doraMerge(rows, columns, this.#fanInFanOut ? 1 : 0, factors, weight.pointer);
+  }
+
   /**
-   * Gives the original weight back, bit for bit; does nothing if no adapter is merged.
+   * Takes merged adapters out again: the weight is, bit for bit, the original one, or the one that the adapters that stay
+   * merged would have given alone. Adapters that are not merged are left as they are.
    *
-   * @throws Error (code "merged") after a merge with `keepBase: false`
+   * @param names default: all
+   * @throws Error (code "merged") after a merge with `keepBase: false`; RangeError for an unknown name
    */
-  unmerge(): void {
+  unmerge(names?: string | readonly string[]): void {
     if (this.#overwritten)
       throw failure("merged", "an adapter was merged with keepBase: false; the base weight is gone");
+    const gone = new Set(names === undefined ? this.merged : this.#wanted(names));
+    const stay = this.merged.filter((name) => !gone.has(name));
+    if (stay.length === this.merged.length) return;
+    if (stay.length === 0) this.#discardMerged();
+    else this.#mergeAll(this.#inOrder(new Set(stay)), false, true);
+  }
+
+  #discardMerged(): void {
     this.#merged?.weight.dispose();
     this.#merged?.bias?.dispose();
     this.#merged = undefined;
   }
 
   #names(): string {
-    return this.#adapters.size === 0 ? "no adapters" : this.adapters.map((name) => `"${name}"`).join(", ");
+    return this.#adapters.size === 0 ? "no adapters" : quoted(this.adapters);
   }
 
   /** Gives back the weight, the merged weight and all adapters; tensors that the caller handed in stay the caller's. */
   dispose(): void {
+    this.#forget();
     for (const adapter of this.#adapters.values()) adapter.dispose();
     this.#adapters.clear();
-    this.#active = null;
-    this.#merged?.weight.dispose();
-    this.#merged?.bias?.dispose();
+    this.#biasTrainers.clear();
+    this.#active.clear();
+    this.#discardMerged();
     this.#base.dispose();
     this.#bias?.dispose();
   }
@@ -340,4 +638,8 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+function quoted(names: readonly string[]): string {
+  return names.map((name) => `"${name}"`).join(", ");
 }

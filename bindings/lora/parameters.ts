@@ -5,7 +5,7 @@ import { LoraLinear } from "./linear.js";
 
 /** What trainableParameters() counts. */
 export interface ParameterReport {
-  /** Parameters of the adapters. */
+  /** Parameters of the adapters, and of the base where it is trained. */
   trainable: number;
   /** Base and adapters together, as PEFT counts "all params". */
   total: number;
@@ -50,22 +50,27 @@ export function trainableParameters(
     throw new TypeError(expected("layers", "LoraLinear layers or shapes", describe(layers)));
   }
   let base = 0;
-  let trainable = 0;
+  // trained parameters of the base, and those of the adapters
+  let own = 0;
+  let added = 0;
   for (const [name, layer] of Object.entries(layers)) {
     if (layer instanceof LoraLinear) {
-      base += layer.inFeatures * layer.outFeatures + (layer.bias?.size ?? 0);
+      const weights = layer.inFeatures * layer.outFeatures;
+      const biases = layer.bias?.size ?? 0;
+      base += weights + biases;
+      own += (layer.trainable ? weights : 0) + (layer.biasTrainable ? biases : 0);
       for (const adapter of layer.adapters) {
-        const { a, b, bias } = layer.adapter(adapter);
-        trainable += a.size + b.size + (bias?.size ?? 0);
+        const { a, b, bias, magnitude } = layer.adapter(adapter);
+        added += a.size + b.size + (bias?.size ?? 0) + (magnitude?.size ?? 0);
       }
     } else {
       const shape = checkShape(layer, `layers[${JSON.stringify(name)}]`);
       base += sizeOf(shape);
       if (shape.length === 2 && isTarget(name, targetModules))
-        trainable += r * ((shape[0] as number) + (shape[1] as number));
+        added += r * ((shape[0] as number) + (shape[1] as number));
     }
   }
-  return report(trainable, base);
+  return report(own + added, base + added, base);
 }
 
 function isListOfText(value: unknown): boolean {
@@ -79,8 +84,7 @@ function isTarget(name: string, targets: readonly string[] | undefined): boolean
   return targets.some((target) => module === target || module.endsWith(`.${target}`));
 }
 
-function report(trainable: number, base: number): ParameterReport {
-  const total = base + trainable;
+function report(trainable: number, total: number, base: number): ParameterReport {
   const percent = total === 0 ? 0 : (100 * trainable) / total;
   const line = `trainable params: ${grouped(trainable)} || all params: ${grouped(total)} || trainable%: ${percent.toFixed(4)}`;
   return { trainable, total, percent, ofBase: base === 0 ? 0 : trainable / base, toString: () => line };

@@ -1,0 +1,142 @@
+// Weight-decomposed adaptation (Liu et al. 2024, "DoRA"): W' = diag(m/n)·(W + s·B·A), n the row norms of W + s·B·A, which
+// counts as a constant in the gradient (section 4.3 there). With dropout PEFT's rule: xd is x after dropout, and
+// y = (x − xd)·Wᵀ + xd·W'ᵀ + bias, which is x·W'ᵀ + bias without dropout.
+// Shapes as in forward.ts; m, n (out). Where n is 0 the row of W' is 0, too: its factor m/n counts as 1.
+
+import { axpy, nrm2, scal } from "../blas/level1";
+import { gemm } from "../blas/gemm";
+import { fill, lacpy } from "../blas/matrix";
+import { at, lanes, muladd } from "../simd";
+import { loraUpdate } from "./forward";
+
+/** Rows of W + s·B·A that are formed at a time. */
+const ROWS: i32 = 32;
+
+/** Bytes of working memory of doraNorms. */
+export function doraNormsScratch<T>(inFeatures: i32): f64 {
+  return <f64>ROWS * <f64>inFeatures * <f64>sizeof<T>();
+}
+
+/** norms (out) <- lengths of the rows of W + s·B·A, a few rows at a time. */
+export function doraNorms<T>(
+  inFeatures: i32, outFeatures: i32, w: usize, rsw: i32, csw: i32, r: i32, a: usize, b: usize, scaling: T,
+  norms: usize, work: usize,
+): void {
+  for (let i = 0; i < outFeatures; i += ROWS) {
+    const some = min<i32>(ROWS, outFeatures - i);
+    lacpy<T>(some, inFeatures, at<T>(w, i * rsw), rsw, csw, work, inFeatures);
+    gemm<T>(some, inFeatures, r, scaling, at<T>(b, i * r), r, 1, a, inFeatures, 1, <T>1, work, inFeatures);
+    for (let j = 0; j < some; j++) {
+      store<T>(at<T>(norms, i + j), nrm2<T>(inFeatures, at<T>(work, j * inFeatures), 1));
+    }
+  }
+}
+
+/** factors (n) <- m/n, element by element; where n is 0, 1. */
+export function doraFactors<T>(n: i32, magnitude: usize, norms: usize, factors: usize): void {
+  for (let i = 0; i < n; i++) {
+    const norm = load<T>(at<T>(norms, i));
+    store<T>(at<T>(factors, i), norm == <T>0 ? <T>1 : <T>(load<T>(at<T>(magnitude, i)) / norm));
+  }
+}
+
+/** Every row of y (m×n) times x (n), element by element. */
+export function scaleColumns<T>(m: i32, n: i32, x: usize, y: usize): void {
+  for (let i = 0; i < m; i++) multiplyRow<T>(n, x, at<T>(y, i * n));
+}
+
+/** y <- x∘y. */
+function multiplyRow<T>(n: i32, x: usize, y: usize): void {
+  let i = 0;
+  for (; i + lanes<T>() <= n; i += lanes<T>()) {
+    v128.store(y, v128.mul<T>(v128.load(x), v128.load(y)));
+    x += 16;
+    y += 16;
+  }
+  for (; i < n; i++) {
+    store<T>(y, <T>(load<T>(x) * load<T>(y)));
+    x += sizeof<T>();
+    y += sizeof<T>();
+  }
+}
+
+/** z <- z + x∘y. */
+function addProducts<T>(n: i32, x: usize, y: usize, z: usize): void {
+  let i = 0;
+  for (; i + lanes<T>() <= n; i += lanes<T>()) {
+    v128.store(z, muladd<T>(v128.load(x), v128.load(y), v128.load(z)));
+    x += 16;
+    y += 16;
+    z += 16;
+  }
+  for (; i < n; i++) {
+    store<T>(z, <T>(load<T>(z) + load<T>(x) * load<T>(y)));
+    x += sizeof<T>();
+    y += sizeof<T>();
+    z += sizeof<T>();
+  }
+}
+
+/** Bytes of working memory of doraForward and doraBackward. */
+export function doraScratch<T>(tokens: i32, outFeatures: i32, r: i32): f64 {
+  return <f64>tokens * (<f64>outFeatures + <f64>r) * <f64>sizeof<T>();
+}
+
+/** y (tokens×out) as at the head of this file; xd = x: no dropout. work: doraScratch bytes. */
+export function doraForward<T>(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, xd: usize, w: usize, rsw: i32, csw: i32, bias: usize,
+  r: i32, a: usize, b: usize, scaling: T, factors: usize, y: usize, work: usize,
+): void {
+  const u = work, h = at<T>(work, tokens * outFeatures);
+  gemm<T>(tokens, outFeatures, inFeatures, <T>1, xd, inFeatures, 1, w, csw, rsw, <T>0, u, outFeatures);
+  if (x == xd) {
+    fill<T>(tokens * outFeatures, <T>0, y);
+  } else {
+    gemm<T>(tokens, outFeatures, inFeatures, <T>1, x, inFeatures, 1, w, csw, rsw, <T>0, y, outFeatures);
+    for (let t = 0; t < tokens; t++) axpy<T>(outFeatures, <T>-1, at<T>(u, t * outFeatures), 1, at<T>(y, t * outFeatures), 1);
+  }
+  loraUpdate<T>(tokens, inFeatures, outFeatures, xd, r, a, b, 0, scaling, u, h);
+  for (let t = 0; t < tokens; t++) {
+    const row = at<T>(y, t * outFeatures);
+    addProducts<T>(outFeatures, factors, at<T>(u, t * outFeatures), row);
+    if (bias != 0) axpy<T>(outFeatures, <T>1, bias, 1, row, 1);
+  }
+}
+
+/**
+ * What the magnitude adds to the backward pass: dm (out) <- Σ over tokens of G∘(xd·(W + s·B·A)ᵀ)/n, and
+ * scaled (tokens×out) <- G·diag(m/n), the gradient that reaches xd·(W + s·B·A)ᵀ. work: doraScratch bytes.
+ */
+export function doraBackward<T>(
+  tokens: i32, inFeatures: i32, outFeatures: i32, xd: usize, g: usize, w: usize, rsw: i32, csw: i32, r: i32, a: usize,
+  b: usize, scaling: T, norms: usize, factors: usize, dm: usize, scaled: usize, work: usize,
+): void {
+  const u = work, h = at<T>(work, tokens * outFeatures);
+  gemm<T>(tokens, outFeatures, inFeatures, <T>1, xd, inFeatures, 1, w, csw, rsw, <T>0, u, outFeatures);
+  loraUpdate<T>(tokens, inFeatures, outFeatures, xd, r, a, b, 0, scaling, u, h);
+  fill<T>(outFeatures, <T>0, dm);
+  for (let t = 0; t < tokens; t++) {
+    const row = at<T>(g, t * outFeatures);
+    addProducts<T>(outFeatures, row, at<T>(u, t * outFeatures), dm);
+    copyProducts<T>(outFeatures, row, factors, at<T>(scaled, t * outFeatures));
+  }
+  for (let i = 0; i < outFeatures; i++) {
+    const norm = load<T>(at<T>(norms, i)), sum = at<T>(dm, i);
+    store<T>(sum, norm == <T>0 ? <T>0 : <T>(load<T>(sum) / norm));
+  }
+}
+
+/** z <- x∘y. */
+function copyProducts<T>(n: i32, x: usize, y: usize, z: usize): void {
+  memory.copy(z, x, at<T>(0, n));
+  multiplyRow<T>(n, y, z);
+}
+
+/** W' in place of W + s·B·A (rows×columns, row-major, or transposed with fanInFanOut): each of its rows times a factor. */
+export function doraMerge<T>(rows: i32, columns: i32, fanInFanOut: bool, factors: usize, weight: usize): void {
+  if (fanInFanOut) {
+    scaleColumns<T>(rows, columns, factors, weight);
+    return;
+  }
+  for (let i = 0; i < rows; i++) scal<T>(columns, load<T>(at<T>(factors, i)), at<T>(weight, i * columns), 1);
+}
