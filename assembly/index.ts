@@ -22,6 +22,8 @@ import { loraBase, loraMerge, loraUpdate, loraUpdateScratch } from "./lora/forwa
 import { productSvd, productSvdBegin, productSvdScratch } from "./lora/product_svd";
 import { addRows, gatherRows, scatterRows } from "./lora/rows";
 import { bernoulli, gaussian, permutation, uniform } from "./random/distributions";
+import { csrmm, csrmmTransposed } from "./sparse/products";
+import { cooToColumns, csrColumnSums, csrRowNorms, csrScaleColumns, csrScaleRows, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
 import { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } from "./svd/batch";
 import { setSweeps } from "./svd/batch_jacobi";
 import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
@@ -447,6 +449,104 @@ export function slargestScores(count: i32, scores: usize, n: i32, best: usize): 
 
 export function dlargestScores(count: i32, scores: usize, n: i32, best: usize): i32 {
   return largestScores<f64>(count, scores, n, best);
+}
+
+// Sparse matrices
+
+export function scsrmm(
+  begin: i32, end: i32, b: i32, data: usize, indices: usize, indptr: usize, x: usize, ldx: i32, y: usize, ldy: i32,
+): void {
+  csrmm<f32>(begin, end, b, data, indices, indptr, x, ldx, y, ldy);
+}
+
+export function dcsrmm(
+  begin: i32, end: i32, b: i32, data: usize, indices: usize, indptr: usize, x: usize, ldx: i32, y: usize, ldy: i32,
+): void {
+  csrmm<f64>(begin, end, b, data, indices, indptr, x, ldx, y, ldy);
+}
+
+export function scsrmmTransposed(
+  first: i32, last: i32, m: i32, n: i32, data: usize, indices: usize, indptr: usize, y: usize, ldy: i32, x: usize, ldx: i32,
+): void {
+  csrmmTransposed<f32>(first, last, m, n, data, indices, indptr, y, ldy, x, ldx);
+}
+
+export function dcsrmmTransposed(
+  first: i32, last: i32, m: i32, n: i32, data: usize, indices: usize, indptr: usize, y: usize, ldy: i32, x: usize, ldx: i32,
+): void {
+  csrmmTransposed<f64>(first, last, m, n, data, indices, indptr, y, ldy, x, ldx);
+}
+
+export function scooToColumns(
+  nnz: i32, n: i32, rows: usize, columns: usize, values: usize, outData: usize, outIndices: usize, outIndptr: usize,
+): void {
+  cooToColumns<f32>(nnz, n, rows, columns, values, outData, outIndices, outIndptr);
+}
+
+export function dcooToColumns(
+  nnz: i32, n: i32, rows: usize, columns: usize, values: usize, outData: usize, outIndices: usize, outIndptr: usize,
+): void {
+  cooToColumns<f64>(nnz, n, rows, columns, values, outData, outIndices, outIndptr);
+}
+
+export function scsrTranspose(
+  m: i32, n: i32, data: usize, indices: usize, indptr: usize, outData: usize, outIndices: usize, outIndptr: usize,
+): void {
+  csrTranspose<f32>(m, n, data, indices, indptr, outData, outIndices, outIndptr);
+}
+
+export function dcsrTranspose(
+  m: i32, n: i32, data: usize, indices: usize, indptr: usize, outData: usize, outIndices: usize, outIndptr: usize,
+): void {
+  csrTranspose<f64>(m, n, data, indices, indptr, outData, outIndices, outIndptr);
+}
+
+export function scsrSumDuplicates(m: i32, data: usize, indices: usize, indptr: usize): i32 {
+  return csrSumDuplicates<f32>(m, data, indices, indptr);
+}
+
+export function dcsrSumDuplicates(m: i32, data: usize, indices: usize, indptr: usize): i32 {
+  return csrSumDuplicates<f64>(m, data, indices, indptr);
+}
+
+export function scsrScaleRows(m: i32, data: usize, indptr: usize, factors: usize): void {
+  csrScaleRows<f32>(m, data, indptr, factors);
+}
+
+export function dcsrScaleRows(m: i32, data: usize, indptr: usize, factors: usize): void {
+  csrScaleRows<f64>(m, data, indptr, factors);
+}
+
+export function scsrScaleColumns(nnz: i32, data: usize, indices: usize, factors: usize): void {
+  csrScaleColumns<f32>(nnz, data, indices, factors);
+}
+
+export function dcsrScaleColumns(nnz: i32, data: usize, indices: usize, factors: usize): void {
+  csrScaleColumns<f64>(nnz, data, indices, factors);
+}
+
+export function scsrColumnSums(nnz: i32, n: i32, data: usize, indices: usize, sums: usize): void {
+  csrColumnSums<f32>(nnz, n, data, indices, sums);
+}
+
+export function dcsrColumnSums(nnz: i32, n: i32, data: usize, indices: usize, sums: usize): void {
+  csrColumnSums<f64>(nnz, n, data, indices, sums);
+}
+
+export function scsrRowNorms(m: i32, data: usize, indptr: usize, norms: usize): void {
+  csrRowNorms<f32>(m, data, indptr, norms);
+}
+
+export function dcsrRowNorms(m: i32, data: usize, indptr: usize, norms: usize): void {
+  csrRowNorms<f64>(m, data, indptr, norms);
+}
+
+export function scsrToDense(m: i32, n: i32, data: usize, indices: usize, indptr: usize, dense: usize): void {
+  csrToDense<f32>(m, n, data, indices, indptr, dense);
+}
+
+export function dcsrToDense(m: i32, n: i32, data: usize, indices: usize, indptr: usize, dense: usize): void {
+  csrToDense<f64>(m, n, data, indices, indptr, dense);
 }
 
 // LoRA

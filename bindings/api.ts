@@ -12,7 +12,9 @@ export {
   type Source,
   terminate,
 } from "./load.js";
+export type { LinearOperator } from "./operator.js";
 export type { Abortable, Progress, ProgressOptions } from "./progress.js";
 export { scope } from "./scope.js";
+export { Csr, type CsrParts, csr } from "./sparse/csr.js";
 export { type Svd, type SvdOptions, svd, svdvals } from "./svd/svd.js";
 export { type DType, empty, eye, type Nested, Tensor, tensor, zeros } from "./tensor.js";

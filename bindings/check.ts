@@ -99,6 +99,14 @@ export function checkShape(shape: unknown, argument: string): number[] {
   return lengths;
 }
 
+/** Rows and columns of a matrix that may have more elements than memory: a sparse one, an operator. */
+export function checkMatrixShape(shape: unknown, argument: string): [m: number, n: number] {
+  if (!Array.isArray(shape)) throw new TypeError(expected(argument, "an array of axis lengths", describe(shape)));
+  if (shape.length !== 2) throw new RangeError(expected(argument, "two axis lengths", `${shape.length}`));
+  const length = (axis: number) => checkInteger(shape[axis], `${argument}[${axis}]`, 0, MAX_SIZE);
+  return [length(0), length(1)];
+}
+
 /** Product of axis lengths. */
 export function sizeOf(shape: readonly number[]): number {
   let size = 1;

@@ -164,6 +164,67 @@ export interface Routines {
   ): void;
   /** Positions (i32) of the n largest scores but -Infinity, best first; returns how many there are. */
   largestScores(count: number, scores: number, n: number, best: number): number;
+  /** Rows begin…end of Y (m×b) <- A·X; A in compressed rows, X (n×b); see assembly/sparse/products.ts. */
+  csrmm(
+    begin: number,
+    end: number,
+    b: number,
+    data: number,
+    indices: number,
+    indptr: number,
+    x: number,
+    ldx: number,
+    y: number,
+    ldy: number,
+  ): void;
+  /** Columns first…last of X (n×b) <- Aᵀ·Y; A (m×n) in compressed rows, Y (m×b). */
+  csrmmTransposed(
+    first: number,
+    last: number,
+    m: number,
+    n: number,
+    data: number,
+    indices: number,
+    indptr: number,
+    y: number,
+    ldy: number,
+    x: number,
+    ldx: number,
+  ): void;
+  /** Elements by coordinates into compressed columns. */
+  cooToColumns(
+    nnz: number,
+    n: number,
+    rows: number,
+    columns: number,
+    values: number,
+    outData: number,
+    outIndices: number,
+    outIndptr: number,
+  ): void;
+  /** Aᵀ in compressed rows, sorted, of A (m×n) in compressed rows. */
+  csrTranspose(
+    m: number,
+    n: number,
+    data: number,
+    indices: number,
+    indptr: number,
+    outData: number,
+    outIndices: number,
+    outIndptr: number,
+  ): void;
+  /** Adds neighbours of one column, in place; returns how many elements are left. */
+  csrSumDuplicates(m: number, data: number, indices: number, indptr: number): number;
+  /** Rows of A times factors (m). */
+  csrScaleRows(m: number, data: number, indptr: number, factors: number): void;
+  /** Columns of A times factors (n). */
+  csrScaleColumns(nnz: number, data: number, indices: number, factors: number): void;
+  /** sums (n) <- column sums of A. */
+  csrColumnSums(nnz: number, n: number, data: number, indices: number, sums: number): void;
+  /** norms (m) <- Euclidean norms of the rows of A. */
+  csrRowNorms(m: number, data: number, indptr: number, norms: number): void;
+  /** dense (m×n) <- A. */
+  csrToDense(m: number, n: number, data: number, indices: number, indptr: number, dense: number): void;
   /** y <- x·Wᵀ + bias; see assembly/lora/forward.ts. */
   loraBase(
     tokens: number,

@@ -188,6 +188,13 @@ export class Tensor<D extends DType = DType> implements Disposable {
     return new Typed(memory.buffer, this.pointer, length) as ArrayOf<D>;
   }
 
+  /** @internal The storage of a contiguous f32 tensor as 32-bit integers: lists of indices stand in such storage. */
+  get integers(): Int32Array {
+    const view = new Int32Array(this.#live.runtime.memory.buffer, this.pointer, this.size);
+    storageOfView.set(view, this.#live);
+    return view;
+  }
+
   /** The tensor with its last two axes exchanged: a view on the same storage, nothing is copied. */
   transpose(): Tensor<D> {
     if (this.ndim < 2) throw new RangeError(expected("this", "at least two axes", `shape ${shapeText(this.shape)}`));

@@ -45,8 +45,8 @@ export function checkAllFinite(runtime: Runtime, a: Tensor, argument: string): v
   }
 }
 
-/** Position along each axis of a row-major index. */
-function unravel(index: number, shape: readonly number[]): number[] {
+/** @internal Position along each axis of a row-major index. */
+export function unravel(index: number, shape: readonly number[]): number[] {
   const position = new Array<number>(shape.length);
   let rest = index;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
