@@ -18,9 +18,14 @@ import { electAndMerge, pruneMagnitude, pruneScratch } from "./lora/combine";
 import {
   doraBackward, doraFactors, doraForward, doraMerge, doraNorms, doraNormsScratch, doraScratch, scaleColumns,
 } from "./lora/dora";
-import { loraBase, loraMerge, loraUpdate, loraUpdateScratch } from "./lora/forward";
+import { linear, packWeight, packedWeightSize } from "./lora/linear";
+import { loraMerge } from "./lora/merge";
 import { productSvd, productSvdBegin, productSvdScratch } from "./lora/product_svd";
 import { addRows, gatherRows, scatterRows } from "./lora/rows";
+import {
+  loraAdd, loraAddScratch, loraBatch, loraBatchScratch, loraFreePages, loraLinkPages, loraPageBytes, loraPagesRecord,
+  loraRecord, loraWritePages,
+} from "./lora/serve";
 import { bernoulli, gaussian, permutation, uniform } from "./random/distributions";
 import { csrmm, csrmmTransposed } from "./sparse/products";
 import { cooToColumns, csrColumnSums, csrRowNorms, csrScaleColumns, csrScaleRows, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
@@ -551,36 +556,124 @@ export function dcsrToDense(m: i32, n: i32, data: usize, indices: usize, indptr:
 
 // LoRA
 
-export function sloraBase(
-  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, w: usize, rsw: i32, csw: i32, bias: usize, y: usize,
+export function slinear(
+  begin: i32, end: i32, tokens: i32, inFeatures: i32, x: usize, ldx: i32, w: usize, rsw: i32, csw: i32, bias: usize, y: usize, ldy: i32,
 ): void {
-  loraBase<f32>(tokens, inFeatures, outFeatures, x, w, rsw, csw, bias, y);
+  linear<f32>(begin, end, tokens, inFeatures, x, ldx, w, rsw, csw, bias, y, ldy);
 }
 
-export function dloraBase(
-  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, w: usize, rsw: i32, csw: i32, bias: usize, y: usize,
+export function dlinear(
+  begin: i32, end: i32, tokens: i32, inFeatures: i32, x: usize, ldx: i32, w: usize, rsw: i32, csw: i32, bias: usize, y: usize, ldy: i32,
 ): void {
-  loraBase<f64>(tokens, inFeatures, outFeatures, x, w, rsw, csw, bias, y);
+  linear<f64>(begin, end, tokens, inFeatures, x, ldx, w, rsw, csw, bias, y, ldy);
 }
 
-export function sloraUpdateScratch(tokens: i32, r: i32): f64 {
-  return loraUpdateScratch<f32>(tokens, r);
+export function spackedWeightSize(inFeatures: i32, outFeatures: i32): f64 {
+  return packedWeightSize<f32>(inFeatures, outFeatures);
 }
 
-export function dloraUpdateScratch(tokens: i32, r: i32): f64 {
-  return loraUpdateScratch<f64>(tokens, r);
+export function dpackedWeightSize(inFeatures: i32, outFeatures: i32): f64 {
+  return packedWeightSize<f64>(inFeatures, outFeatures);
 }
 
-export function sloraUpdate(
-  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, r: i32, a: usize, b: usize, loraBias: usize, scaling: f32, y: usize, work: usize,
+export function spackWeight(inFeatures: i32, outFeatures: i32, w: usize, rsw: i32, csw: i32, packed: usize): void {
+  packWeight<f32>(inFeatures, outFeatures, w, rsw, csw, packed);
+}
+
+export function dpackWeight(inFeatures: i32, outFeatures: i32, w: usize, rsw: i32, csw: i32, packed: usize): void {
+  packWeight<f64>(inFeatures, outFeatures, w, rsw, csw, packed);
+}
+
+export function sloraAddScratch(r: i32, outFeatures: i32): f64 {
+  return loraAddScratch<f32>(r, outFeatures);
+}
+
+export function dloraAddScratch(r: i32, outFeatures: i32): f64 {
+  return loraAddScratch<f64>(r, outFeatures);
+}
+
+export function sloraAdd(
+  count: i32, rows: usize, inFeatures: i32, outFeatures: i32, x: usize, ldx: i32, y: usize, ldy: i32, r: i32, a: usize, b: usize, loraBias: usize, scaling: f64, work: usize,
 ): void {
-  loraUpdate<f32>(tokens, inFeatures, outFeatures, x, r, a, b, loraBias, scaling, y, work);
+  loraAdd<f32>(count, rows, inFeatures, outFeatures, x, ldx, y, ldy, r, a, b, loraBias, scaling, work);
 }
 
-export function dloraUpdate(
-  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, r: i32, a: usize, b: usize, loraBias: usize, scaling: f64, y: usize, work: usize,
+export function dloraAdd(
+  count: i32, rows: usize, inFeatures: i32, outFeatures: i32, x: usize, ldx: i32, y: usize, ldy: i32, r: i32, a: usize, b: usize, loraBias: usize, scaling: f64, work: usize,
 ): void {
-  loraUpdate<f64>(tokens, inFeatures, outFeatures, x, r, a, b, loraBias, scaling, y, work);
+  loraAdd<f64>(count, rows, inFeatures, outFeatures, x, ldx, y, ldy, r, a, b, loraBias, scaling, work);
+}
+
+export function sloraBatchScratch(tokens: i32, count: i32, r: i32, outFeatures: i32, transpose: i32): f64 {
+  return loraBatchScratch<f32>(tokens, count, r, outFeatures, transpose);
+}
+
+export function dloraBatchScratch(tokens: i32, count: i32, r: i32, outFeatures: i32, transpose: i32): f64 {
+  return loraBatchScratch<f64>(tokens, count, r, outFeatures, transpose);
+}
+
+export function sloraBatch(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, ldx: i32, y: usize, ldy: i32, ids: usize, count: i32, records: usize, scales: usize, work: usize,
+): void {
+  loraBatch<f32>(tokens, inFeatures, outFeatures, x, ldx, y, ldy, ids, count, records, scales, work);
+}
+
+export function dloraBatch(
+  tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, ldx: i32, y: usize, ldy: i32, ids: usize, count: i32, records: usize, scales: usize, work: usize,
+): void {
+  loraBatch<f64>(tokens, inFeatures, outFeatures, x, ldx, y, ldy, ids, count, records, scales, work);
+}
+
+export function sloraRecord(r: i32, a: usize, b: usize, bias: usize, scaling: f64, record: usize): void {
+  loraRecord(r, a, b, bias, scaling, record);
+}
+
+export function dloraRecord(r: i32, a: usize, b: usize, bias: usize, scaling: f64, record: usize): void {
+  loraRecord(r, a, b, bias, scaling, record);
+}
+
+export function sloraPageBytes(inFeatures: i32, outFeatures: i32): f64 {
+  return loraPageBytes<f32>(inFeatures, outFeatures);
+}
+
+export function dloraPageBytes(inFeatures: i32, outFeatures: i32): f64 {
+  return loraPageBytes<f64>(inFeatures, outFeatures);
+}
+
+export function sloraLinkPages(count: i32, first: usize, pageBytes: usize, next: usize): void {
+  loraLinkPages(count, first, pageBytes, next);
+}
+
+export function dloraLinkPages(count: i32, first: usize, pageBytes: usize, next: usize): void {
+  loraLinkPages(count, first, pageBytes, next);
+}
+
+export function sloraFreePages(count: i32, page: usize, next: usize): void {
+  loraFreePages(count, page, next);
+}
+
+export function dloraFreePages(count: i32, page: usize, next: usize): void {
+  loraFreePages(count, page, next);
+}
+
+export function sloraPagesRecord(r: i32, hasBias: bool, scaling: f64, page: usize, record: usize): void {
+  loraPagesRecord(r, hasBias, scaling, page, record);
+}
+
+export function dloraPagesRecord(r: i32, hasBias: bool, scaling: f64, page: usize, record: usize): void {
+  loraPagesRecord(r, hasBias, scaling, page, record);
+}
+
+export function sloraWritePages(
+  inFeatures: i32, outFeatures: i32, r: i32, a: usize, b: usize, bias: usize, page: usize,
+): usize {
+  return loraWritePages<f32>(inFeatures, outFeatures, r, a, b, bias, page);
+}
+
+export function dloraWritePages(
+  inFeatures: i32, outFeatures: i32, r: i32, a: usize, b: usize, bias: usize, page: usize,
+): usize {
+  return loraWritePages<f64>(inFeatures, outFeatures, r, a, b, bias, page);
 }
 
 export function sgatherRows(count: i32, n: i32, rows: usize, src: usize, dst: usize): void {

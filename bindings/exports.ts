@@ -225,34 +225,80 @@ export interface Routines {
   csrRowNorms(m: number, data: number, indptr: number, norms: number): void;
   /** dense (m×n) <- A. */
   csrToDense(m: number, n: number, data: number, indices: number, indptr: number, dense: number): void;
-  /** y <- x·Wᵀ + bias; see assembly/lora/forward.ts. */
-  loraBase(
+  /** y <- x·Wᵀ + bias for outputs begin…end; rsw = 0: W is packed; see assembly/lora/linear.ts. */
+  linear(
+    begin: number,
+    end: number,
     tokens: number,
     inFeatures: number,
-    outFeatures: number,
     x: number,
+    ldx: number,
     w: number,
     rsw: number,
     csw: number,
     bias: number,
     y: number,
+    ldy: number,
   ): void;
-  /** Bytes of working memory of loraUpdate. */
-  loraUpdateScratch(tokens: number, r: number): number;
-  /** y <- y + scaling·((x·Aᵀ)·Bᵀ + loraBias). */
-  loraUpdate(
-    tokens: number,
+  /** Elements that packWeight writes. */
+  packedWeightSize(inFeatures: number, outFeatures: number): number;
+  packWeight(inFeatures: number, outFeatures: number, w: number, rsw: number, csw: number, packed: number): void;
+  /** Bytes of working memory of loraAdd. */
+  loraAddScratch(r: number, outFeatures: number): number;
+  /** y <- y + scaling·((x·Aᵀ)·Bᵀ + loraBias) for `count` rows: those that a list of i32 names, or with 0 all. */
+  loraAdd(
+    count: number,
+    rows: number,
     inFeatures: number,
     outFeatures: number,
     x: number,
+    ldx: number,
+    y: number,
+    ldy: number,
     r: number,
     a: number,
     b: number,
     loraBias: number,
     scaling: number,
-    y: number,
     work: number,
   ): void;
+  /** Bytes of working memory of loraBatch; transpose is 1 if some adapters stand in matrices. */
+  loraBatchScratch(tokens: number, count: number, r: number, outFeatures: number, transpose: number): number;
+  /** y <- y + every row's own adapter: ids (i32 a row, -1: none) into records (u32 addresses); see assembly/lora/serve.ts. */
+  loraBatch(
+    tokens: number,
+    inFeatures: number,
+    outFeatures: number,
+    x: number,
+    ldx: number,
+    y: number,
+    ldy: number,
+    ids: number,
+    count: number,
+    records: number,
+    scales: number,
+    work: number,
+  ): void;
+  /** Writes the 32-byte record of an adapter that stands in matrices. */
+  loraRecord(r: number, a: number, b: number, bias: number, scaling: number, record: number): void;
+  /** Writes the 32-byte record of an adapter that stands in pages. */
+  loraPagesRecord(r: number, hasBias: number, scaling: number, page: number, record: number): void;
+  /** Bytes from one page to the next. */
+  loraPageBytes(inFeatures: number, outFeatures: number): number;
+  /** Chains `count` new pages in front of the chain `next`. */
+  loraLinkPages(count: number, first: number, pageBytes: number, next: number): void;
+  /** Writes an adapter into the first pages of a chain; returns the page after them. */
+  loraWritePages(
+    inFeatures: number,
+    outFeatures: number,
+    r: number,
+    a: number,
+    b: number,
+    bias: number,
+    page: number,
+  ): number;
+  /** Puts the first `count` pages of a chain in front of the chain `next`. */
+  loraFreePages(count: number, page: number, next: number): void;
   /** dst (count×n) <- the rows of src that a list of i32 names. */
   gatherRows(count: number, n: number, rows: number, src: number, dst: number): void;
   /** The rows of dst that a list of i32 names <- src (count×n). */

@@ -88,7 +88,7 @@ export function tileRow<T>(m: i32, n: i32, k: i32, alpha: T, a: usize, beta: T, 
 }
 
 /** A tile at the border of C: computed whole beside C, then its m×n corner is added in. */
-function tileEdge<T>(m: i32, n: i32, k: i32, alpha: T, a: usize, b: usize, beta: T, c: usize, ldc: i32): void {
+export function tileEdge<T>(m: i32, n: i32, k: i32, alpha: T, a: usize, b: usize, beta: T, c: usize, ldc: i32): void {
   const t = spilledTile();
   for (let i = 0; i < MR; i++) {
     for (let j = 0; j < NR<T>(); j++) {

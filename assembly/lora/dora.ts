@@ -1,13 +1,14 @@
 // Weight-decomposed adaptation (Liu et al. 2024, "DoRA"): W' = diag(m/n)·(W + s·B·A), n the row norms of W + s·B·A, which
 // counts as a constant in the gradient (section 4.3 there). With dropout PEFT's rule: xd is x after dropout, and
 // y = (x − xd)·Wᵀ + xd·W'ᵀ + bias, which is x·W'ᵀ + bias without dropout.
-// Shapes as in forward.ts; m, n (out). Where n is 0 the row of W' is 0, too: its factor m/n counts as 1.
+// Shapes as in linear.ts and serve.ts; m, n (out). Where n is 0 the row of W' is 0, too: its factor m/n counts as 1.
 
 import { axpy, nrm2, scal } from "../blas/level1";
 import { gemm } from "../blas/gemm";
 import { fill, lacpy } from "../blas/matrix";
 import { at, lanes, muladd } from "../simd";
-import { loraUpdate } from "./forward";
+import { linear } from "./linear";
+import { loraAdd, loraAddScratch } from "./serve";
 
 /** Rows of W + s·B·A that are formed at a time. */
 const ROWS: i32 = 32;
@@ -79,7 +80,7 @@ function addProducts<T>(n: i32, x: usize, y: usize, z: usize): void {
 
 /** Bytes of working memory of doraForward and doraBackward. */
 export function doraScratch<T>(tokens: i32, outFeatures: i32, r: i32): f64 {
-  return <f64>tokens * (<f64>outFeatures + <f64>r) * <f64>sizeof<T>();
+  return <f64>tokens * <f64>outFeatures * <f64>sizeof<T>() + loraAddScratch<T>(r, outFeatures);
 }
 
 /** y (tokens×out) as at the head of this file; xd = x: no dropout. work: doraScratch bytes. */
@@ -87,15 +88,15 @@ export function doraForward<T>(
   tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, xd: usize, w: usize, rsw: i32, csw: i32, bias: usize,
   r: i32, a: usize, b: usize, scaling: T, factors: usize, y: usize, work: usize,
 ): void {
-  const u = work, h = at<T>(work, tokens * outFeatures);
-  gemm<T>(tokens, outFeatures, inFeatures, <T>1, xd, inFeatures, 1, w, csw, rsw, <T>0, u, outFeatures);
+  const u = work, rest = at<T>(work, tokens * outFeatures);
+  linear<T>(0, outFeatures, tokens, inFeatures, xd, inFeatures, w, rsw, csw, 0, u, outFeatures);
   if (x == xd) {
     fill<T>(tokens * outFeatures, <T>0, y);
   } else {
-    gemm<T>(tokens, outFeatures, inFeatures, <T>1, x, inFeatures, 1, w, csw, rsw, <T>0, y, outFeatures);
+    linear<T>(0, outFeatures, tokens, inFeatures, x, inFeatures, w, rsw, csw, 0, y, outFeatures);
     for (let t = 0; t < tokens; t++) axpy<T>(outFeatures, <T>-1, at<T>(u, t * outFeatures), 1, at<T>(y, t * outFeatures), 1);
   }
-  loraUpdate<T>(tokens, inFeatures, outFeatures, xd, r, a, b, 0, scaling, u, h);
+  loraAdd<T>(tokens, 0, inFeatures, outFeatures, xd, inFeatures, u, outFeatures, r, a, b, 0, scaling, rest);
   for (let t = 0; t < tokens; t++) {
     const row = at<T>(y, t * outFeatures);
     addProducts<T>(outFeatures, factors, at<T>(u, t * outFeatures), row);
@@ -111,9 +112,9 @@ export function doraBackward<T>(
   tokens: i32, inFeatures: i32, outFeatures: i32, xd: usize, g: usize, w: usize, rsw: i32, csw: i32, r: i32, a: usize,
   b: usize, scaling: T, norms: usize, factors: usize, dm: usize, scaled: usize, work: usize,
 ): void {
-  const u = work, h = at<T>(work, tokens * outFeatures);
-  gemm<T>(tokens, outFeatures, inFeatures, <T>1, xd, inFeatures, 1, w, csw, rsw, <T>0, u, outFeatures);
-  loraUpdate<T>(tokens, inFeatures, outFeatures, xd, r, a, b, 0, scaling, u, h);
+  const u = work, rest = at<T>(work, tokens * outFeatures);
+  linear<T>(0, outFeatures, tokens, inFeatures, xd, inFeatures, w, rsw, csw, 0, u, outFeatures);
+  loraAdd<T>(tokens, 0, inFeatures, outFeatures, xd, inFeatures, u, outFeatures, r, a, b, 0, scaling, rest);
   fill<T>(outFeatures, <T>0, dm);
   for (let t = 0; t < tokens; t++) {
     const row = at<T>(g, t * outFeatures);

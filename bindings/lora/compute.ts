@@ -131,31 +131,53 @@ export function forwardInto(
     );
     return;
   }
-  routines.loraBase(tokens, inFeatures, outFeatures, x, weight, row, column, bias, y);
+  routines.linear(0, outFeatures, tokens, inFeatures, x, inFeatures, weight, row, column, bias, y, outFeatures);
   let first = 0;
   for (const segment of segments) {
-    const { adapter, scaling, count } = segment;
+    const { adapter, scaling, rows, count } = segment;
     const mark = runtime.scratch.mark();
-    const input = inputRows(runtime, base, segment, x, seed, first);
-    const some = input.list === 0 ? y : runtime.scratch.push(count * outFeatures * bytesOf(dtype));
-    if (input.list !== 0) routines.gatherRows(count, outFeatures, input.list, y, some);
-    routines.loraUpdate(
-      count,
-      inFeatures,
-      outFeatures,
-      input.pointer,
-      adapter.r,
-      adapter.a.pointer,
-      adapter.b.pointer,
-      adapter.bias?.pointer ?? 0,
-      scaling,
-      some,
-      runtime.scratch.push(routines.loraUpdateScratch(count, adapter.r)),
-    );
-    if (input.list !== 0) routines.scatterRows(count, outFeatures, input.list, some, y);
+    if (seed !== undefined && adapter.dropout > 0) {
+      const input = inputRows(runtime, base, segment, x, seed, first);
+      const some = input.list === 0 ? y : runtime.scratch.push(count * outFeatures * bytesOf(dtype));
+      if (input.list !== 0) routines.gatherRows(count, outFeatures, input.list, y, some);
+      addAdapter(runtime, base, adapter, scaling, count, 0, input.pointer, some);
+      if (input.list !== 0) routines.scatterRows(count, outFeatures, input.list, some, y);
+    } else {
+      addAdapter(runtime, base, adapter, scaling, count, rows === undefined ? 0 : placeList(runtime, rows), x, y);
+    }
     runtime.scratch.rewind(mark);
     first += count;
   }
+}
+
+/** Rows of y (those of a list, or with 0 the first `count`) <- themselves + the adapter of the same rows of x. */
+function addAdapter(
+  runtime: Runtime,
+  { dtype, inFeatures, outFeatures }: Base,
+  { a, b, r, bias }: LoraAdapter,
+  scaling: number,
+  count: number,
+  list: number,
+  x: number,
+  y: number,
+): void {
+  const routines = runtime[dtype];
+  routines.loraAdd(
+    count,
+    list,
+    inFeatures,
+    outFeatures,
+    x,
+    inFeatures,
+    y,
+    outFeatures,
+    r,
+    a.pointer,
+    b.pointer,
+    bias?.pointer ?? 0,
+    scaling,
+    runtime.scratch.push(routines.loraAddScratch(r, outFeatures)),
+  );
 }
 
 /** @internal What backwardInto writes beside the adapters' gradients; 0: not wanted. */
