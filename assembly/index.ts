@@ -7,6 +7,7 @@ import { gemm, gemmBatch, tileRow } from "./blas/gemm";
 import { axpy, dot, nrm2, rot, scal } from "./blas/level1";
 import { gemv, ger } from "./blas/level2";
 import { fill, firstNonFinite, lacpy } from "./blas/matrix";
+import { syrk } from "./blas/syrk";
 import { cospi, exp, log, sinpi } from "./elementary";
 import { trsv } from "./blas/triangular";
 import { alsBegin, alsRows, alsScratch, paddedFactors } from "./factors/als";
@@ -26,6 +27,11 @@ import {
   loraAdd, loraAddScratch, loraBatch, loraBatchScratch, loraFreePages, loraLinkPages, loraPageBytes, loraPagesRecord,
   loraRecord, loraWritePages,
 } from "./lora/serve";
+import { flipSigns, scaleRows } from "./pca/components";
+import { minkaRank } from "./pca/minka";
+import { joinMeans, joinNorms, largestExponent, means, meansScratch, sumSquares } from "./pca/moments";
+import { centre, project, projectScratch, reconstruct } from "./pca/project";
+import { scatter, scatterScratch } from "./pca/scatter";
 import { bernoulli, gaussian, permutation, uniform } from "./random/distributions";
 import { csrmm, csrmmTransposed } from "./sparse/products";
 import { cooToColumns, csrColumnSums, csrRowNorms, csrScaleColumns, csrScaleRows, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
@@ -34,10 +40,10 @@ import { setSweeps } from "./svd/batch_jacobi";
 import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
 import { lasq1, lasq1Work } from "./svd/dqds";
 import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
-import { openSlice, setSlice } from "./slice";
+import { begin, openSlice, setSlice } from "./slice";
 import { warmUp, warmUpBytes } from "./warm_up";
 
-export { permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
+export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
 
 export function packBytes(): usize {
   return PACK_BYTES;
@@ -140,6 +146,14 @@ export function dgemmBatch(
   begin: i32, end: i32, m: i32, n: i32, k: i32, alpha: f64, a: usize, sa: i32, rsa: i32, csa: i32, b: usize, sb: i32, rsb: i32, csb: i32, beta: f64, c: usize, sc: i32, ldc: i32,
 ): void {
   gemmBatch<f64>(begin, end, m, n, k, alpha, a, sa, rsa, csa, b, sb, rsb, csb, beta, c, sc, ldc);
+}
+
+export function ssyrk(n: i32, k: i32, alpha: f32, a: usize, rsa: i32, csa: i32, beta: f32, c: usize, ldc: i32): void {
+  syrk<f32>(n, k, alpha, a, rsa, csa, beta, c, ldc);
+}
+
+export function dsyrk(n: i32, k: i32, alpha: f64, a: usize, rsa: i32, csa: i32, beta: f64, c: usize, ldc: i32): void {
+  syrk<f64>(n, k, alpha, a, rsa, csa, beta, c, ldc);
 }
 
 // Whole matrices
@@ -554,6 +568,136 @@ export function dcsrToDense(m: i32, n: i32, data: usize, indices: usize, indptr:
   csrToDense<f64>(m, n, data, indices, indptr, dense);
 }
 
+// Principal components. Means, scatter matrices and variances are f64 in both precisions.
+
+export function sscatterScratch(n: i32): f64 {
+  return scatterScratch<f32>(n);
+}
+
+export function dscatterScratch(n: i32): f64 {
+  return scatterScratch<f64>(n);
+}
+
+export function sscatter(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, mean: usize, c: usize, work: usize,
+): i32 {
+  return scatter<f32>(m, n, x, rs, cs, factor, mean, c, work);
+}
+
+export function dscatter(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, mean: usize, c: usize, work: usize,
+): i32 {
+  return scatter<f64>(m, n, x, rs, cs, factor, mean, c, work);
+}
+
+export function smeansScratch(n: i32): f64 {
+  return meansScratch<f32>(n);
+}
+
+export function dmeansScratch(n: i32): f64 {
+  return meansScratch<f64>(n);
+}
+
+export function smeans(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, mean: usize, work: usize,
+): i32 {
+  return means<f32>(m, n, x, rs, cs, factor, mean, work);
+}
+
+export function dmeans(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, mean: usize, work: usize,
+): i32 {
+  return means<f64>(m, n, x, rs, cs, factor, mean, work);
+}
+
+export function sprojectScratch(n: i32): f64 {
+  return projectScratch<f32>(n);
+}
+
+export function dprojectScratch(n: i32): f64 {
+  return projectScratch<f64>(n);
+}
+
+export function sproject(
+  m: i32, n: i32, k: i32, x: usize, rs: i32, cs: i32, mean: usize, v: usize, scale: usize, z: usize, work: usize,
+): i32 {
+  return project<f32>(m, n, k, x, rs, cs, mean, v, scale, z, work);
+}
+
+export function dproject(
+  m: i32, n: i32, k: i32, x: usize, rs: i32, cs: i32, mean: usize, v: usize, scale: usize, z: usize, work: usize,
+): i32 {
+  return project<f64>(m, n, k, x, rs, cs, mean, v, scale, z, work);
+}
+
+export function sreconstruct(
+  m: i32, n: i32, k: i32, z: usize, rs: i32, cs: i32, mean: usize, v: usize, scale: usize, x: usize, work: usize,
+): i32 {
+  return reconstruct<f32>(m, n, k, z, rs, cs, mean, v, scale, x, work);
+}
+
+export function dreconstruct(
+  m: i32, n: i32, k: i32, z: usize, rs: i32, cs: i32, mean: usize, v: usize, scale: usize, x: usize, work: usize,
+): i32 {
+  return reconstruct<f64>(m, n, k, z, rs, cs, mean, v, scale, x, work);
+}
+
+export function scentre(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, c: usize, y: usize, work: usize,
+): i32 {
+  return centre<f32, f32>(m, n, x, rs, cs, factor, c, y, work);
+}
+
+export function dcentre(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, c: usize, y: usize, work: usize,
+): i32 {
+  return centre<f64, f64>(m, n, x, rs, cs, factor, c, y, work);
+}
+
+export function scentreWide(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, c: usize, y: usize, work: usize,
+): i32 {
+  return centre<f32, f64>(m, n, x, rs, cs, factor, c, y, work);
+}
+
+export function dcentreWide(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, c: usize, y: usize, work: usize,
+): i32 {
+  return centre<f64, f64>(m, n, x, rs, cs, factor, c, y, work);
+}
+
+export function slargestExponent(m: i32, n: i32, x: usize, rs: i32, cs: i32): i32 {
+  return largestExponent<f32>(m, n, x, rs, cs);
+}
+
+export function dlargestExponent(m: i32, n: i32, x: usize, rs: i32, cs: i32): i32 {
+  return largestExponent<f64>(m, n, x, rs, cs);
+}
+
+export function ssumSquares(m: i32, n: i32, y: usize): f64 {
+  return sumSquares<f32>(m, n, y);
+}
+
+export function dsumSquares(m: i32, n: i32, y: usize): f64 {
+  return sumSquares<f64>(m, n, y);
+}
+
+export function sflipSigns(k: i32, n: i32, v: usize): void {
+  flipSigns<f32>(k, n, v);
+}
+
+export function dflipSigns(k: i32, n: i32, v: usize): void {
+  flipSigns<f64>(k, n, v);
+}
+
+export function sscaleRows(k: i32, n: i32, s: usize, v: usize, out: usize): void {
+  scaleRows<f32>(k, n, s, v, out);
+}
+
+export function dscaleRows(k: i32, n: i32, s: usize, v: usize, out: usize): void {
+  scaleRows<f64>(k, n, s, v, out);
+}
+
 // LoRA
 
 export function slinear(
@@ -870,10 +1014,10 @@ export function dproductSvd(
 
 // An inner function, exported so that the optimiser keeps it apart from its only caller (ARCHITECTURE.md, "Hot loops").
 
-export function stileRow(m: i32, n: i32, k: i32, alpha: f32, a: usize, beta: f32, c: usize, ldc: i32): void {
-  tileRow<f32>(m, n, k, alpha, a, beta, c, ldc);
+export function stileRow(m: i32, n: i32, k: i32, alpha: f32, a: usize, b: usize, beta: f32, c: usize, ldc: i32): void {
+  tileRow<f32>(m, n, k, alpha, a, b, beta, c, ldc);
 }
 
-export function dtileRow(m: i32, n: i32, k: i32, alpha: f64, a: usize, beta: f64, c: usize, ldc: i32): void {
-  tileRow<f64>(m, n, k, alpha, a, beta, c, ldc);
+export function dtileRow(m: i32, n: i32, k: i32, alpha: f64, a: usize, b: usize, beta: f64, c: usize, ldc: i32): void {
+  tileRow<f64>(m, n, k, alpha, a, b, beta, c, ldc);
 }

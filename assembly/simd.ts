@@ -40,6 +40,20 @@
   return <T>max<f64>(v128.extract_lane<f64>(v, 0), v128.extract_lane<f64>(v, 1));
 }
 
+/** Two neighbouring elements as f64. */
+// @ts-ignore: decorator
+@inline export function loadPair<T>(x: usize): v128 {
+  if (sizeof<T>() == 4) return v128.promote_low<f32>(v128.load64_zero(x));
+  return v128.load(x);
+}
+
+/** Two neighbouring elements <- two f64, rounded. */
+// @ts-ignore: decorator
+@inline export function storePair<T>(x: usize, pair: v128): void {
+  if (sizeof<T>() == 4) v128.store64_lane(x, v128.demote_zero<f64>(pair), 0);
+  else v128.store(x, pair);
+}
+
 /** Address of element i behind x. */
 // @ts-ignore: decorator
 @inline export function at<T>(x: usize, i: usize): usize {

@@ -13,6 +13,9 @@ export {
   terminate,
 } from "./load.js";
 export type { LinearOperator } from "./operator.js";
+export { IncrementalPCA, type IncrementalPcaOptions } from "./pca/incremental_pca.js";
+export { PCA, type PcaOptions } from "./pca/pca.js";
+export type { PcaJson } from "./pca/projection.js";
 export type { Abortable, Progress, ProgressOptions } from "./progress.js";
 export { scope } from "./scope.js";
 export { Csr, type CsrParts, csr } from "./sparse/csr.js";

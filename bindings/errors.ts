@@ -56,7 +56,8 @@ export type ErrorCode =
   | "guard"
   | "merged"
   | "no_forward"
-  | "non_finite_merge";
+  | "non_finite_merge"
+  | "not_fitted";
 
 /** @internal A plain Error with a stable code. */
 export function failure(code: ErrorCode, message: string, cause?: unknown): Error & { code: ErrorCode } {

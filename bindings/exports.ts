@@ -225,6 +225,86 @@ export interface Routines {
   csrRowNorms(m: number, data: number, indptr: number, norms: number): void;
   /** dense (m×n) <- A. */
   csrToDense(m: number, n: number, data: number, indices: number, indptr: number, dense: number): void;
+  /** Bytes of working memory of scatter. */
+  scatterScratch(n: number): number;
+  /** A slice of mean (n) <- means, c (n×n) <- scatter matrix of factor·X, both f64; see assembly/pca/scatter.ts. */
+  scatter(
+    m: number,
+    n: number,
+    x: number,
+    rs: number,
+    cs: number,
+    factor: number,
+    mean: number,
+    c: number,
+    work: number,
+  ): number;
+  /** Bytes of working memory of means. */
+  meansScratch(n: number): number;
+  /** A slice of mean (n, f64) <- means of the columns of factor·X. */
+  means(m: number, n: number, x: number, rs: number, cs: number, factor: number, mean: number, work: number): number;
+  /** Bytes of working memory of project, reconstruct, centre and centreWide; n: length of the rows that are read. */
+  projectScratch(n: number): number;
+  /** A slice of Z (m×k) <- (X − mean)·Vᵀ / scale; mean (n) and scale (k, or 0: none) are f64. */
+  project(
+    m: number,
+    n: number,
+    k: number,
+    x: number,
+    rs: number,
+    cs: number,
+    mean: number,
+    v: number,
+    scale: number,
+    z: number,
+    work: number,
+  ): number;
+  /** A slice of X (m×n) <- (Z·scale)·V + mean. */
+  reconstruct(
+    m: number,
+    n: number,
+    k: number,
+    z: number,
+    rs: number,
+    cs: number,
+    mean: number,
+    v: number,
+    scale: number,
+    x: number,
+    work: number,
+  ): number;
+  /** A slice of y (m×n) <- factor·X − c, c of f64. */
+  centre(
+    m: number,
+    n: number,
+    x: number,
+    rs: number,
+    cs: number,
+    factor: number,
+    c: number,
+    y: number,
+    work: number,
+  ): number;
+  /** As centre, into y of f64. */
+  centreWide(
+    m: number,
+    n: number,
+    x: number,
+    rs: number,
+    cs: number,
+    factor: number,
+    c: number,
+    y: number,
+    work: number,
+  ): number;
+  /** floor(log2 max |x|) of X; 0 if all are 0. */
+  largestExponent(m: number, n: number, x: number, rs: number, cs: number): number;
+  /** Σ y² of y (m×n), in f64. */
+  sumSquares(m: number, n: number, y: number): number;
+  /** Rows of V (k×n) <- ± rows, so that the entry of largest magnitude is positive. */
+  flipSigns(k: number, n: number, v: number): void;
+  /** out (k×n) <- diag(s)·V. */
+  scaleRows(k: number, n: number, s: number, v: number, out: number): void;
   /** y <- x·Wᵀ + bias for outputs begin…end; rsw = 0: W is packed; see assembly/lora/linear.ts. */
   linear(
     begin: number,
@@ -441,6 +521,14 @@ export interface KernelExports {
   setSweeps(limit: number): void;
   /** p (n 32-bit integers) <- a permutation of 0 … n − 1. */
   permutation(seed: number, stream: number, n: number, p: number): void;
+  /** Readies the head of the working memory of a sliced routine. */
+  begin(work: number): void;
+  /** Correction row and joint mean of two sets of a and b rows; see assembly/pca/moments.ts. */
+  joinMeans(n: number, a: number, b: number, meanA: number, meanB: number, correction: number): void;
+  /** norms (n) <- √(norms² + ‖column of Y‖²), Y (m×n). */
+  joinNorms(m: number, n: number, y: number, norms: number): void;
+  /** Number of components of largest evidence for n variances; work: n elements of f64. */
+  minkaRank(n: number, variances: number, samples: number, work: number): number;
   /** Runs the hot functions on `work` (warmUpBytes() of it), so that the engine compiles them. */
   warmUp(work: number): void;
   warmUpBytes(): number;

@@ -55,7 +55,7 @@ export function gemm<T>(
 const SMALL: f64 = 1000;
 
 /** Packs lines [begin, end) of a block of lines `depth` long into panels of `width`; begin is a multiple of width. */
-function packRange<T>(
+export function packRange<T>(
   width: i32, begin: i32, end: i32, depth: i32, src: usize, across: i32, along: i32, dst: usize,
 ): void {
   for (let i = begin; i < end; i += width) {
@@ -66,13 +66,13 @@ function packRange<T>(
 /** Rows [begin, end) of a block of C from the packed blocks of A and B: one tile after the other along each row of tiles. */
 function multiplyBlock<T>(begin: i32, end: i32, n: i32, k: i32, alpha: T, beta: T, c: usize, ldc: i32): void {
   for (let i = begin; i < end; i += MR) {
-    tileRow<T>(min<i32>(MR, end - i), n, k, alpha, at<T>(packedA(), i * k), beta, at<T>(c, i * ldc), ldc);
+    const a = at<T>(packedA(), i * k);
+    tileRow<T>(min<i32>(MR, end - i), n, k, alpha, a, packedB(), beta, at<T>(c, i * ldc), ldc);
   }
 }
 
-/** One panel of A against all packed panels of B: m <= MR rows of C, n columns. */
-export function tileRow<T>(m: i32, n: i32, k: i32, alpha: T, a: usize, beta: T, c: usize, ldc: i32): void {
-  let b = packedB();
+/** One panel of A against packed panels of B, from b on: m <= MR rows of C, n columns. */
+export function tileRow<T>(m: i32, n: i32, k: i32, alpha: T, a: usize, b: usize, beta: T, c: usize, ldc: i32): void {
   const panel = at<T>(0, k * NR<T>());
   let j = 0;
   if (m == MR) {

@@ -49,6 +49,17 @@ export interface RawRoutines extends Routines {
   exp(x: number): number;
   sinpi(x: number): number;
   cospi(x: number): number;
+  syrk(
+    n: number,
+    k: number,
+    alpha: number,
+    a: number,
+    rsa: number,
+    csa: number,
+    beta: number,
+    c: number,
+    ldc: number,
+  ): void;
   /** Elements of working memory of bdsqr and of lasq1. */
   bdsqrWork(n: number): number;
   lasq1Work(n: number): number;
