@@ -1,10 +1,15 @@
 // One suite, run over every build: strict and relaxed on shared memory, debug (assertions, guard words) on plain memory.
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 const hasRelaxed = Number(process.versions.node.split(".")[0]) >= 21;
 
 export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/*.test.ts") {
   return {
+    // the examples import the package by its name
+    resolve: {
+      alias: [{ find: /^lowrank$/, replacement: fileURLToPath(new URL("bindings/index.ts", import.meta.url)) }],
+    },
     test: {
       name,
       include: [pattern],

@@ -10,9 +10,10 @@ import { fill, firstNonFinite, lacpy } from "./blas/matrix";
 import { syrk } from "./blas/syrk";
 import { cospi, exp, log, sinpi } from "./elementary";
 import { trsv } from "./blas/triangular";
-import { alsBegin, alsRows, alsScratch, paddedFactors } from "./factors/als";
+import { alsBegin, alsRows, alsScratch, alsStart, paddedFactors } from "./factors/als";
 import {
-  largestScores, ratingsCenter, ratingsError, ratingsErrorBegin, ratingsErrorScratch, ratingsPredict, ratingsSum,
+  largestScores, ratingsCenter, ratingsError, ratingsErrorBegin, ratingsErrorScratch, ratingsPredict, ratingsResiduals,
+  ratingsSum, rootScaled,
 } from "./factors/ratings";
 import { loraBackward, loraBackwardScratch, sumRows } from "./lora/backward";
 import { electAndMerge, pruneMagnitude, pruneScratch } from "./lora/combine";
@@ -378,6 +379,14 @@ export function dpaddedFactors(k: i32): i32 {
   return paddedFactors<f64>(k);
 }
 
+export function salsStart(first: i32, last: i32, k: i32, kp: i32, seed: u32, stream: u32, q: usize): void {
+  alsStart<f32>(first, last, k, kp, seed, stream, q);
+}
+
+export function dalsStart(first: i32, last: i32, k: i32, kp: i32, seed: u32, stream: u32, q: usize): void {
+  alsStart<f64>(first, last, k, kp, seed, stream, q);
+}
+
 export function salsScratch(kp: i32): f64 {
   return alsScratch<f32>(kp);
 }
@@ -420,6 +429,26 @@ export function sratingsCenter(n: i32, x: usize, e: i32, mean: f64, y: usize): f
 
 export function dratingsCenter(n: i32, x: usize, e: i32, mean: f64, y: usize): f64 {
   return ratingsCenter<f64>(n, x, e, mean, y);
+}
+
+export function sratingsResiduals(
+  first: i32, last: i32, indptr: usize, indices: usize, values: usize, b: usize, c: usize, residuals: usize,
+): void {
+  ratingsResiduals<f32>(first, last, indptr, indices, values, b, c, residuals);
+}
+
+export function dratingsResiduals(
+  first: i32, last: i32, indptr: usize, indices: usize, values: usize, b: usize, c: usize, residuals: usize,
+): void {
+  ratingsResiduals<f64>(first, last, indptr, indices, values, b, c, residuals);
+}
+
+export function srootScaled(m: i32, k: i32, x: usize, rs: i32, cs: i32, s: usize, y: usize): void {
+  rootScaled<f32>(m, k, x, rs, cs, s, y);
+}
+
+export function drootScaled(m: i32, k: i32, x: usize, rs: i32, cs: i32, s: usize, y: usize): void {
+  rootScaled<f64>(m, k, x, rs, cs, s, y);
 }
 
 export function sratingsErrorScratch(): f64 {

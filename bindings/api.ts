@@ -2,6 +2,8 @@
 
 export { type MatmulOptions, matmul } from "./blas/matmul.js";
 export { ConvergenceError, type ErrorCode, NonFiniteError, OutOfMemoryError } from "./errors.js";
+export { Factorization, type Recommendation } from "./factors/factorization.js";
+export { type FactorizeOptions, factorize } from "./factors/factorize.js";
 export type { MlMatrix, OnnxTensor, StridedArray, TensorLike, TfjsTensor } from "./interop.js";
 export {
   type Capabilities,

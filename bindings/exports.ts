@@ -106,6 +106,8 @@ export interface Routines {
   ): number;
   /** Length of a row of k factors in alsRows. */
   paddedFactors(k: number): number;
+  /** Start values of rows first…last (rows×kp). */
+  alsStart(first: number, last: number, k: number, kp: number, seed: number, stream: number, q: number): void;
   /** Bytes of working memory of alsRows. */
   alsScratch(kp: number): number;
   /** Readies the working memory of alsRows. */
@@ -131,6 +133,19 @@ export interface Routines {
   ratingsSum(n: number, x: number, e: number): number;
   /** y <- x·2^-e − mean; returns max |y|. */
   ratingsCenter(n: number, x: number, e: number, mean: number, y: number): number;
+  /** residuals <- r − b_u − c_i for the ratings of rows first…last. */
+  ratingsResiduals(
+    first: number,
+    last: number,
+    indptr: number,
+    indices: number,
+    values: number,
+    b: number,
+    c: number,
+    residuals: number,
+  ): void;
+  /** y (m×k) <- x·diag(√s). */
+  rootScaled(m: number, k: number, x: number, rs: number, cs: number, s: number, y: number): void;
   /** Bytes of working memory of ratingsError: a head of HEAD_BYTES and the sum in f64. */
   ratingsErrorScratch(): number;
   /** Readies the working memory of ratingsError. */
@@ -151,7 +166,7 @@ export interface Routines {
     e: number,
     work: number,
   ): number;
-  /** scores[i] <- base + c_i + p·q_i for items first…last. */
+  /** scores[i − first] <- base + c_i + p·q_i for items first…last. */
   ratingsPredict(
     first: number,
     last: number,

@@ -9,10 +9,12 @@
 // rows of kp elements, whole tiles of the product (paddedFactors); columns from k on are zero and stay so.
 
 import { potrf } from "../blas/cholesky";
+import { scal } from "../blas/level1";
 import { fill } from "../blas/matrix";
 import { tile } from "../blas/tile";
 import { trsv } from "../blas/triangular";
 import { epsilon, powerOfTwo } from "../machine";
+import { gaussian } from "../random/distributions";
 import { at, get, lanes, muladd, set } from "../simd";
 import { HEAD_BYTES, begin, cursor, interrupted, openSlice, setCursor, spend } from "../slice";
 
@@ -38,6 +40,20 @@ export function paddedFactors<T>(k: i32): i32 {
 // @ts-ignore: decorator
 @inline function systemWidth<T>(kp: i32): i32 {
   return kp + max<i32>(2, lanes<T>());
+}
+
+/**
+ * Start values of rows first…last of q (rows×kp): Gaussian numbers of variance 1/k, so that rows have lengths around 1. A row has
+ * the same numbers whatever else is drawn.
+ */
+export function alsStart<T>(first: i32, last: i32, k: i32, kp: i32, seed: u32, stream: u32, q: usize): void {
+  const deviation = <T>(<T>1 / sqrt<T>(<T>k));
+  for (let i = first; i < last; i++) {
+    const row = at<T>(q, i * kp);
+    gaussian<T>(seed, stream, <f64>i * <f64>k, k, row);
+    scal<T>(k, deviation, row, 1);
+    fill<T>(kp - k, <T>0, at<T>(row, k));
+  }
 }
 
 /** Bytes of working memory of alsRows. */

@@ -23,6 +23,27 @@ export function ratingsCenter<T>(n: i32, x: usize, e: i32, mean: f64, y: usize):
   return largest;
 }
 
+/** residuals (nnz) <- r − b_u − c_i for the ratings of rows first…last: b (rows), c (columns). */
+export function ratingsResiduals<T>(
+  first: i32, last: i32, indptr: usize, indices: usize, values: usize, b: usize, c: usize, residuals: usize,
+): void {
+  for (let row = first; row < last; row++) {
+    const end = load<i32>(at<i32>(indptr, row), 4);
+    const bias = get<T>(b, row);
+    for (let p = load<i32>(at<i32>(indptr, row)); p < end; p++) {
+      set<T>(residuals, p, <T>(get<T>(values, p) - bias - get<T>(c, load<i32>(at<i32>(indices, p)))));
+    }
+  }
+}
+
+/** y (m×k) <- x·diag(√s): x (m×k, strides rs and cs) singular vectors in columns, s (k) their values. */
+export function rootScaled<T>(m: i32, k: i32, x: usize, rs: i32, cs: i32, s: usize, y: usize): void {
+  for (let j = 0; j < k; j++) {
+    const root = sqrt<T>(get<T>(s, j));
+    for (let i = 0; i < m; i++) set<T>(y, i * k + j, <T>(root * get<T>(x, i * rs + j * cs)));
+  }
+}
+
 /** Bytes of working memory of ratingsError: a head and the sum. */
 export function ratingsErrorScratch(): f64 {
   return <f64>HEAD_BYTES + 8;
@@ -70,10 +91,10 @@ function rowError<T>(
   return sum;
 }
 
-/** scores[i] <- base + c_i + p·q_i for items first…last: q (items×k), c (items). */
+/** scores[i − first] <- base + c_i + p·q_i for items first…last: p (k), q (items×k), c (items). */
 export function ratingsPredict<T>(first: i32, last: i32, k: i32, p: usize, q: usize, base: f64, c: usize, scores: usize): void {
   for (let i = first; i < last; i++) {
-    set<T>(scores, i, <T>(base + <f64>get<T>(c, i) + <f64>dot<T>(k, p, 1, at<T>(q, i * k), 1)));
+    set<T>(scores, i - first, <T>(base + <f64>get<T>(c, i) + <f64>dot<T>(k, p, 1, at<T>(q, i * k), 1)));
   }
 }
 

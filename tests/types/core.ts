@@ -4,15 +4,19 @@ import {
   type Capabilities,
   ConvergenceError,
   type capabilities,
+  csr,
   type DType,
   empty,
   eye,
+  type Factorization,
+  factorize,
   type InitOptions,
   init,
   matmul,
   type Nested,
   NonFiniteError,
   OutOfMemoryError,
+  type Recommendation,
   type Svd,
   scope,
   svd,
@@ -100,6 +104,18 @@ const gram = matmul(double.transpose(), double, { alpha: 2, beta: 1, out: double
 sure<Same<typeof gram, Tensor<"f64">>>();
 // @ts-expect-error: alpha is a number
 matmul(single, single, { alpha: "2" });
+
+// factor models
+const ratings = csr({ data: single.reshape([6]), indices: [0, 1, 2, 0, 1, 2], indptr: [0, 3, 6], shape: [2, 3] });
+const model = factorize(ratings, { factors: 1, regularization: { factors: 0.1, biases: 2 } });
+sure<Same<typeof model, Factorization<"f32">>>();
+sure<Same<typeof model.userBias, Tensor<"f32">>>();
+const best: Recommendation[] = model.recommend(0, 2, { exclude: ratings });
+best.map(({ item, score }) => item + score);
+// @ts-expect-error: no such method
+factorize(ratings, { method: "sgd" });
+// @ts-expect-error: ratings are sparse
+factorize([[1]]);
 
 // everything that a function takes as a tensor
 const likes: TensorLike[] = [

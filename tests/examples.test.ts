@@ -1,0 +1,52 @@
+// The examples run, and the numbers that they print are right.
+
+import { describe, expect, test, vi } from "vitest";
+import { capabilities } from "../bindings/index.js";
+import { BUILD } from "./support/build.js";
+
+/** What an example prints; it must free what it takes. */
+async function outputOf(name: string): Promise<string> {
+  const { usedBytes } = capabilities();
+  const lines: string[] = [];
+  const log = vi.spyOn(console, "log").mockImplementation((...words) => void lines.push(words.join(" ")));
+  try {
+    await import(`../examples/${name}.mjs`);
+  } finally {
+    log.mockRestore();
+  }
+  expect(capabilities().usedBytes).toBe(usedBytes);
+  return lines.join("\n");
+}
+
+/** The numbers of a text, in order. */
+function numbersOf(text: string): number[] {
+  return Array.from(text.matchAll(/-?\d+(\.\d+)?/g), ([number]) => Number(number));
+}
+
+// once is enough: what the builds compute is tested elsewhere
+describe.runIf(BUILD === "simd")("examples", () => {
+  test("ratings: the model fits as well as the noise allows, and predicts what it has not seen", async () => {
+    const text = await outputOf("ratings");
+    const [learned, kept] = numbersOf(text) as [number, number];
+    expect(learned + kept).toBeGreaterThan(199_000);
+    expect(learned + kept).toBeLessThan(201_000);
+    const errors = (name: string) => numbersOf(text.split("\n").find((line) => line.startsWith(name)) as string);
+    const [fit, unseen] = errors('"als"') as [number, number];
+    // least squares with f·(users + items) free numbers among n ratings: noise·√(1 − p/n), and unseen √(1 + p/n)
+    const free = (2500 * 7) / learned;
+    expect(Math.abs(fit / (0.25 * Math.sqrt(1 - free)) - 1)).toBeLessThan(0.02);
+    expect(Math.abs(unseen / (0.25 * Math.sqrt(1 + free)) - 1)).toBeLessThan(0.02);
+    // what biases leave: the variance of six products of normal numbers, each 0.3 of them, and the noise
+    const [left] = errors("mean and biases") as [number];
+    expect(left / Math.sqrt(6 * 0.3 ** 2 + 0.25 ** 2)).toBeCloseTo(1, 1);
+    const [, svdUnseen] = errors('"svd"') as [number, number];
+    expect(svdUnseen).toBeLessThan(left);
+    expect(svdUnseen).toBeGreaterThan(unseen);
+    const items = text.match(/item .*/g) as string[];
+    expect(items).toHaveLength(3);
+    for (const line of items) {
+      const [, predicted, truth] = numbersOf(line) as [number, number, number];
+      expect(Math.abs(predicted - truth)).toBeLessThan(0.5);
+    }
+  });
+});
