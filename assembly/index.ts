@@ -28,11 +28,14 @@ import {
   loraAdd, loraAddScratch, loraBatch, loraBatchScratch, loraFreePages, loraLinkPages, loraPageBytes, loraPagesRecord,
   loraRecord, loraWritePages,
 } from "./lora/serve";
-import { flipSigns, scaleRows } from "./pca/components";
+import { flipSigns, weightedRows } from "./pca/components";
 import { minkaRank } from "./pca/minka";
-import { joinMeans, joinNorms, largestExponent, means, meansScratch, sumSquares } from "./pca/moments";
+import {
+  columnSquares, columnSquaresScratch, csrVariance, joinMeans, joinNorms, largestExponent, means, meansScratch, sumSquares,
+} from "./pca/moments";
 import { centre, project, projectScratch, reconstruct } from "./pca/project";
 import { scatter, scatterScratch } from "./pca/scatter";
+import { inverseFrequencies, weightRows } from "./pca/tfidf";
 import { bernoulli, gaussian, permutation, uniform } from "./random/distributions";
 import { csrmm, csrmmTransposed } from "./sparse/products";
 import { cooToColumns, csrColumnSums, csrRowNorms, csrScaleColumns, csrScaleRows, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
@@ -695,6 +698,62 @@ export function dcentreWide(
   return centre<f64, f64>(m, n, x, rs, cs, factor, c, y, work);
 }
 
+export function scolumnSquaresScratch(n: i32): f64 {
+  return columnSquaresScratch<f32>(n);
+}
+
+export function dcolumnSquaresScratch(n: i32): f64 {
+  return columnSquaresScratch<f64>(n);
+}
+
+export function scolumnSquares(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, mean: usize, squares: usize, work: usize,
+): i32 {
+  return columnSquares<f32>(m, n, x, rs, cs, factor, mean, squares, work);
+}
+
+export function dcolumnSquares(
+  m: i32, n: i32, x: usize, rs: i32, cs: i32, factor: f64, mean: usize, squares: usize, work: usize,
+): i32 {
+  return columnSquares<f64>(m, n, x, rs, cs, factor, mean, squares, work);
+}
+
+export function scsrVariance(
+  m: i32, nnz: i32, n: i32, data: usize, indices: usize, factor: f64, work: usize,
+): f64 {
+  return csrVariance<f32>(m, nnz, n, data, indices, factor, work);
+}
+
+export function dcsrVariance(
+  m: i32, nnz: i32, n: i32, data: usize, indices: usize, factor: f64, work: usize,
+): f64 {
+  return csrVariance<f64>(m, nnz, n, data, indices, factor, work);
+}
+
+export function sinverseFrequencies(
+  m: i32, nnz: i32, n: i32, data: usize, indices: usize, weights: usize,
+): void {
+  inverseFrequencies<f32>(m, nnz, n, data, indices, weights);
+}
+
+export function dinverseFrequencies(
+  m: i32, nnz: i32, n: i32, data: usize, indices: usize, weights: usize,
+): void {
+  inverseFrequencies<f64>(m, nnz, n, data, indices, weights);
+}
+
+export function sweightRows(
+  begin: i32, end: i32, data: usize, indices: usize, indptr: usize, weights: usize,
+): void {
+  weightRows<f32>(begin, end, data, indices, indptr, weights);
+}
+
+export function dweightRows(
+  begin: i32, end: i32, data: usize, indices: usize, indptr: usize, weights: usize,
+): void {
+  weightRows<f64>(begin, end, data, indices, indptr, weights);
+}
+
 export function slargestExponent(m: i32, n: i32, x: usize, rs: i32, cs: i32): i32 {
   return largestExponent<f32>(m, n, x, rs, cs);
 }
@@ -719,12 +778,12 @@ export function dflipSigns(k: i32, n: i32, v: usize): void {
   flipSigns<f64>(k, n, v);
 }
 
-export function sscaleRows(k: i32, n: i32, s: usize, v: usize, out: usize): void {
-  scaleRows<f32>(k, n, s, v, out);
+export function sweightedRows(k: i32, n: i32, s: usize, v: usize, out: usize): void {
+  weightedRows<f32>(k, n, s, v, out);
 }
 
-export function dscaleRows(k: i32, n: i32, s: usize, v: usize, out: usize): void {
-  scaleRows<f64>(k, n, s, v, out);
+export function dweightedRows(k: i32, n: i32, s: usize, v: usize, out: usize): void {
+  weightedRows<f64>(k, n, s, v, out);
 }
 
 // LoRA

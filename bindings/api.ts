@@ -18,6 +18,7 @@ export type { LinearOperator } from "./operator.js";
 export { IncrementalPCA, type IncrementalPcaOptions } from "./pca/incremental_pca.js";
 export { PCA, type PcaOptions } from "./pca/pca.js";
 export type { PcaJson } from "./pca/projection.js";
+export { tfidf } from "./pca/tfidf.js";
 export type { Abortable, Progress, ProgressOptions } from "./progress.js";
 export { scope } from "./scope.js";
 export { Csr, type CsrParts, csr } from "./sparse/csr.js";

@@ -312,6 +312,26 @@ export interface Routines {
     y: number,
     work: number,
   ): number;
+  /** Bytes of working memory of columnSquares. */
+  columnSquaresScratch(n: number): number;
+  /** A slice of squares (n, f64) <- Σ (factor·x − mean)² of every column. */
+  columnSquares(
+    m: number,
+    n: number,
+    x: number,
+    rs: number,
+    cs: number,
+    factor: number,
+    mean: number,
+    squares: number,
+    work: number,
+  ): number;
+  /** Sum of the variances of the columns of factor·A, sparse; work: 2n elements of f64. */
+  csrVariance(m: number, nnz: number, n: number, data: number, indices: number, factor: number, work: number): number;
+  /** weights (n, f64) <- smooth inverse document frequencies of a sparse matrix. */
+  inverseFrequencies(m: number, nnz: number, n: number, data: number, indices: number, weights: number): void;
+  /** Rows of sparse data times weights (n, f64), then of length 1. */
+  weightRows(begin: number, end: number, data: number, indices: number, indptr: number, weights: number): void;
   /** floor(log2 max |x|) of X; 0 if all are 0. */
   largestExponent(m: number, n: number, x: number, rs: number, cs: number): number;
   /** Σ y² of y (m×n), in f64. */
@@ -319,7 +339,7 @@ export interface Routines {
   /** Rows of V (k×n) <- ± rows, so that the entry of largest magnitude is positive. */
   flipSigns(k: number, n: number, v: number): void;
   /** out (k×n) <- diag(s)·V. */
-  scaleRows(k: number, n: number, s: number, v: number, out: number): void;
+  weightedRows(k: number, n: number, s: number, v: number, out: number): void;
   /** y <- x·Wᵀ + bias for outputs begin…end; rsw = 0: W is packed; see assembly/lora/linear.ts. */
   linear(
     begin: number,

@@ -24,7 +24,7 @@ function flipRow<T>(n: i32, v: usize): void {
 }
 
 /** out (k×n) <- diag(s)·V, s (k), V (k×n, row-major). */
-export function scaleRows<T>(k: i32, n: i32, s: usize, v: usize, out: usize): void {
+export function weightedRows<T>(k: i32, n: i32, s: usize, v: usize, out: usize): void {
   for (let i = 0; i < k; i++) {
     const row = at<T>(out, i * n);
     copy<T>(n, at<T>(v, i * n), 1, row, 1);

@@ -228,7 +228,7 @@ function stackStates(runtime: Runtime, before: Found | undefined, more: Found): 
   const n = more.mean.size;
   const stack = makeStack(runtime, before, k, more.mean, more.samples, more.dtype);
   const first = stack.rows.pointer + 8 * n * (before?.singularValues.size ?? 0);
-  runtime.f64.scaleRows(k, n, more.singularValues.pointer, more.components.pointer, first);
+  runtime.f64.weightedRows(k, n, more.singularValues.pointer, more.components.pointer, first);
   runtime.common.joinNorms(1, n, (more.norms as Tensor).pointer, stack.norms.pointer);
   return stack;
 }
@@ -262,7 +262,7 @@ function makeStack(
   const joint = before.mean.copy();
   const norms = (before.norms as Tensor<"f64">).copy();
   const correction = rows.pointer + 8 * n * (k + count);
-  runtime.f64.scaleRows(k, n, before.singularValues.pointer, before.components.pointer, rows.pointer);
+  runtime.f64.weightedRows(k, n, before.singularValues.pointer, before.components.pointer, rows.pointer);
   runtime.common.joinMeans(n, before.samples, samples, joint.pointer, mean.pointer, correction);
   runtime.common.joinNorms(1, n, correction, norms.pointer);
   return { dtype, samples: before.samples + samples, mean: joint, norms, rows };
