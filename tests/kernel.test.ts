@@ -58,7 +58,7 @@ const HOT = [
   ["potrf", "solvePanel"],
   ["potrf", "correctRows2"],
   ["alsRows", "gatherPanel"],
-  ["alsRows", "tile"],
+  ["alsRows", "tileRow"],
   ["alsRows", "solve"],
   ["solve", "potrf"],
 ] as const;

@@ -8,22 +8,16 @@
 // Users are the rows of a CSR structure, items those of its transpose: the same routine serves both. Factors are held in
 // rows of kp elements, whole tiles of the product (paddedFactors); columns from k on are zero and stay so.
 
+import { MR, NR } from "../blas/blocking";
 import { potrf } from "../blas/cholesky";
+import { tileRow } from "../blas/gemm";
 import { scal } from "../blas/level1";
 import { fill } from "../blas/matrix";
-import { tile } from "../blas/tile";
 import { trsv } from "../blas/triangular";
 import { epsilon, powerOfTwo } from "../machine";
 import { gaussian } from "../random/distributions";
 import { at, get, lanes, muladd, set } from "../simd";
 import { HEAD_BYTES, begin, cursor, interrupted, openSlice, setCursor, spend } from "../slice";
-
-/** Rows and columns of the product's tile. */
-const MR: i32 = 4;
-// @ts-ignore: decorator
-@inline function NR<T>(): i32 {
-  return 2 * lanes<T>();
-}
 
 /** Ratings whose factors are gathered at a time: both packed copies stay in the first-level cache. */
 // @ts-ignore: decorator
@@ -185,10 +179,9 @@ function gatherPanel<T>(
 function accumulate<T>(count: i32, kp: i32, left: usize, right: usize, beta: T, c: usize, ldc: i32): void {
   const panels = sizeof<T>() == 4 ? right : left;
   for (let i = 0; i < kp; i += MR) {
-    const a = at<T>(left, i * count);
-    for (let j = i & -NR<T>(); j < kp; j += NR<T>()) {
-      tile<T>(count, <T>1, a, at<T>(panels, j * count), beta, at<T>(c, i * ldc + j), ldc);
-    }
+    // columns from the panel on that holds the diagonal
+    const j = i & -NR<T>();
+    tileRow<T>(MR, kp - j, count, <T>1, at<T>(left, i * count), at<T>(panels, j * count), beta, at<T>(c, i * ldc + j), ldc);
   }
 }
 
