@@ -39,6 +39,10 @@ import { inverseFrequencies, weightRows } from "./pca/tfidf";
 import { bernoulli, gaussian, permutation, uniform } from "./random/distributions";
 import { csrmm, csrmmTransposed } from "./sparse/products";
 import { cooToColumns, csrColumnSums, csrRowNorms, csrScaleColumns, csrScaleRows, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
+import { fromBfloat16, toBfloat16 } from "./quantized/bfloat16";
+import { fromFloat16, toFloat16 } from "./quantized/float16";
+import { quantizedForward, quantizedForwardScratch } from "./quantized/forward";
+import { expandWeight, markFinite, quantizeScratch, quantizeWeight, roundToOdd } from "./quantized/weight";
 import { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } from "./svd/batch";
 import { setSweeps } from "./svd/batch_jacobi";
 import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
@@ -48,6 +52,8 @@ import { begin, openSlice, setSlice } from "./slice";
 import { warmUp, warmUpBytes } from "./warm_up";
 
 export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
+export { expandWeight, quantizedForward, quantizedForwardScratch, quantizeScratch, quantizeWeight };
+export { fromBfloat16, fromFloat16, markFinite, roundToOdd, toBfloat16, toFloat16 };
 
 export function packBytes(): usize {
   return PACK_BYTES;

@@ -20,6 +20,13 @@
   return v128.add<T>(v128.mul<T>(a, b), c);
 }
 
+/** table[index] in every byte; indices are below 16, where the two instructions agree. */
+// @ts-ignore: decorator
+@inline export function lookUp(table: v128, index: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(table, index);
+  return v128.swizzle(table, index);
+}
+
 /** The sum of a vector's lanes, pairwise. */
 // @ts-ignore: decorator
 @inline export function sum<T>(v: v128): T {
@@ -28,6 +35,14 @@
     return <T>(v128.extract_lane<f32>(h, 0) + v128.extract_lane<f32>(h, 1));
   }
   return <T>(v128.extract_lane<f64>(v, 0) + v128.extract_lane<f64>(v, 1));
+}
+
+/** The sums of four vectors of f32, one a lane. */
+// @ts-ignore: decorator
+@inline export function sums4(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 1, 4, 5), v128.shuffle<f32>(a, b, 2, 3, 6, 7));
+  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 1, 4, 5), v128.shuffle<f32>(c, d, 2, 3, 6, 7));
+  return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 2, 4, 6), v128.shuffle<f32>(ab, cd, 1, 3, 5, 7));
 }
 
 /** The largest lane; a NaN lane gives NaN. */

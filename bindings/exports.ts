@@ -564,6 +564,53 @@ export interface KernelExports {
   joinNorms(m: number, n: number, y: number, norms: number): void;
   /** Number of components of largest evidence for n variances; work: n elements of f64. */
   minkaRank(n: number, variances: number, samples: number, work: number): number;
+  /** dst (n f32) <- src (n 16-bit floats), exactly; see assembly/quantized/. */
+  fromFloat16(n: number, src: number, dst: number): void;
+  fromBfloat16(n: number, src: number, dst: number): void;
+  /** dst (n 16-bit floats) <- src (n f32), to nearest, ties to even. */
+  toFloat16(n: number, src: number, dst: number): void;
+  toBfloat16(n: number, src: number, dst: number): void;
+  /** dst (n f32) <- src (n f64), cut off with the last bit set where that lost something. */
+  roundToOdd(n: number, src: number, dst: number): void;
+  /** Bytes of working memory of quantizeWeight; with one row of expandWeight. Kinds: assembly/quantized/weight.ts. */
+  quantizeScratch(kind: number, rows: number, columns: number): number;
+  /** codes and scales <- w (rows×columns f32). */
+  quantizeWeight(
+    kind: number,
+    rows: number,
+    columns: number,
+    w: number,
+    codes: number,
+    scales: number,
+    work: number,
+  ): void;
+  /** w (rows×columns f32) <- codes and scales. */
+  expandWeight(
+    kind: number,
+    rows: number,
+    columns: number,
+    codes: number,
+    scales: number,
+    w: number,
+    work: number,
+  ): void;
+  /** The scale of n halves: whether all are finite. */
+  markFinite(n: number, codes: number, scales: number): void;
+  /** Bytes of working memory of quantizedForward. */
+  quantizedForwardScratch(kind: number, tokens: number, inFeatures: number): number;
+  /** y <- x·Wᵀ + bias, f32; see assembly/quantized/forward.ts. */
+  quantizedForward(
+    kind: number,
+    tokens: number,
+    inFeatures: number,
+    outFeatures: number,
+    x: number,
+    codes: number,
+    scales: number,
+    bias: number,
+    y: number,
+    work: number,
+  ): void;
   /** Runs the hot functions on `work` (warmUpBytes() of it), so that the engine compiles them. */
   warmUp(work: number): void;
   warmUpBytes(): number;

@@ -14,3 +14,4 @@ export {
 } from "./lora/linear.js";
 export { type ParameterReport, type TrainableOptions, trainableParameters } from "./lora/parameters.js";
 export { type MatchOptions, matchTargets, type TargetModule } from "./lora/targets.js";
+export { type QuantizedKind, QuantizedTensor, type QuantizeOptions, quantize } from "./quantized/quantize.js";

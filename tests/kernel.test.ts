@@ -17,7 +17,7 @@ const text = (variant: string) => readFileSync(`build/kernel.${variant}.wat`, "u
  * often, and who calls them. The optimiser inlines small functions silently.
  */
 const HOT = [
-  ["gemm", "tileRow"],
+  ["multiplyPackedB", "tileRow"],
   ["tileRow", "tile"],
   ["packRange", "packPanel"],
   ["syrk", "tileRow"],
@@ -118,6 +118,16 @@ describe.each(VARIANTS)("kernel.%s", (variant) => {
 
   test("kernel's passes of dqds, the same for both precisions, are a function of their own", () => {
     expect([...(readCalls(text(variant)).get("pass") ?? [])]).toContain("steps");
+  });
+
+  test.each([
+    ["fewRows", "float16Rows4"],
+    ["fewRows", "bfloat16Rows4"],
+    ["fewRows", "addRows4"],
+    ["fewRows", "nf4Row"],
+    ["packedForward", "decodeRange"],
+  ])("kernel's %s calls %s as a function of its own", (caller, callee) => {
+    expect([...(readCalls(text(variant)).get(caller) ?? [])]).toContain(callee);
   });
 
   test("kernel is within its limit, gzipped", () => {

@@ -1,0 +1,204 @@
+// y = x·Wᵀ + bias with a quantised W (out×in, kinds of weight.ts); x (tokens×in), bias (out) and y (tokens×out) are f32.
+// Many rows of x: W is decoded into the packed product's B, a panel of eight rows at a time. Few rows: the time goes into
+// reading W, so it is multiplied as it is decoded, in registers.
+
+import { KC, NC, balanced, packedB } from "../blas/blocking";
+import { multiplyPackedB } from "../blas/gemm";
+import { amax, dot, scal } from "../blas/level1";
+import { packPanel } from "../blas/pack";
+import { exponent, powerOfTwo } from "../machine";
+import { at } from "../simd";
+import { bfloat16Rows4 } from "./bfloat16";
+import { FLOAT16_SHIFT, float16Rows4 } from "./float16";
+import { LIMB_BITS, int8Rows4, splitLimbs } from "./int8";
+import { BLOCK, nf4Row, writeTables } from "./nf4";
+import {
+  BFLOAT16, FLOAT16, INT8, NF4, NF4_TWICE, TABLE_BYTES, blocksOf, decodeRange, prepareTable, rowBytes, rowMagnitudes,
+} from "./weight";
+
+/** Up to so many rows of x packing is not worth its time: NF4 costs most to decode, and the few-row product decodes for each row. */
+// @ts-ignore: decorator
+@inline function isFew(kind: i32, tokens: i32): bool {
+  return tokens <= (kind >= NF4 ? 3 : 8);
+}
+
+/** Rows of W to a panel: NR of f32. */
+const PANEL: i32 = 8;
+
+/** Bytes of decoded values: a panel, KC deep. */
+const DECODED_BYTES: usize = <usize>(PANEL * KC) * 4;
+
+/** Bytes of a row of x as the few-row product wants it: the factor that was taken out, then columns·4 bytes. */
+// @ts-ignore: decorator
+@inline function preparedBytes(columns: i32): usize {
+  return 16 + 4 * <usize>((columns + 3) & -4);
+}
+
+/** Bytes of working memory of quantizedForward: the table, decoded values, magnitudes of a panel, rows of x. */
+export function quantizedForwardScratch(kind: i32, tokens: i32, columns: i32): f64 {
+  const magnitudes = kind < NF4 ? 0 : 4 * <f64>PANEL * <f64>blocksOf(columns);
+  const prepared = isFew(kind, tokens) ? <f64>tokens * <f64>preparedBytes(columns) : 0;
+  return <f64>(TABLE_BYTES + DECODED_BYTES) + prepared + magnitudes;
+}
+
+/** See the head of this file. bias may be 0: none. */
+export function quantizedForward(
+  kind: i32, tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, codes: usize, scales: usize, bias: usize, y: usize,
+  work: usize,
+): void {
+  prepareTable(kind, work);
+  if (!isFew(kind, tokens) || (kind == FLOAT16 && load<i32>(scales) == 0)) {
+    packedForward(kind, tokens, inFeatures, outFeatures, x, codes, scales, bias, y, work);
+    return;
+  }
+  const prepared = work + TABLE_BYTES + DECODED_BYTES;
+  const step = preparedBytes(inFeatures);
+  for (let t = 0; t < tokens; t++) prepare(kind, inFeatures, at<f32>(x, t * inFeatures), prepared + <usize>t * step);
+  for (let o = 0; o < outFeatures; o += 4) {
+    fewRows(kind, tokens, inFeatures, outFeatures, o, x, codes, scales, bias, y, prepared, work);
+  }
+  for (let t = 0; t < tokens; t++) {
+    if (load<f32>(prepared + <usize>t * step) != 0) continue;
+    const row = at<f32>(x, t * inFeatures), out = at<f32>(y, t * outFeatures);
+    packedForward(kind, 1, inFeatures, outFeatures, row, codes, scales, bias, out, work);
+  }
+}
+
+/**
+ * A row of x for the few-row product. dst: the power of two that its sums are to be multiplied with, or 0 where the row
+ * must take the packed product (zeros, numbers not finite or near the ends of the range); then the row times its inverse in
+ * f32 (16-bit floats; NF4: in pairs) or in limbs (integers).
+ */
+function prepare(kind: i32, columns: i32, x: usize, dst: usize): void {
+  const to = dst + 16;
+  store<f32>(dst, 1);
+  if (kind >= NF4) {
+    memory.copy(to, x, at<f32>(0, columns));
+  } else if (kind == BFLOAT16) {
+    memory.copy(to, x, at<f32>(0, columns));
+  } else {
+    const most = amax<f32>(columns, x, 1);
+    const usable = most > powerOfTwo<f32>(-60) && most < powerOfTwo<f32>(60);
+    const shift = kind == INT8 ? LIMB_BITS - 1 : FLOAT16_SHIFT;
+    // two factors: 2^(112 + 60) is out of range
+    const e = usable ? exponent<f32>(most) : 0;
+    store<f32>(dst, usable ? powerOfTwo<f32>(kind == INT8 ? e - shift : e) : 0);
+    if (!usable) return;
+    if (kind == INT8) {
+      splitLimbs(columns & -8, x, powerOfTwo<f32>(shift - e), to);
+    } else {
+      memory.copy(to, x, at<f32>(0, columns));
+      scal<f32>(columns, powerOfTwo<f32>(-e), to, 1);
+      scal<f32>(columns, powerOfTwo<f32>(shift), to, 1);
+    }
+  }
+}
+
+/** Any number of rows of x. */
+function packedForward(
+  kind: i32, tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, codes: usize, scales: usize, bias: usize, y: usize,
+  work: usize,
+): void {
+  const decoded = work + TABLE_BYTES;
+  const magnitudes = decoded + DECODED_BYTES;
+  for (let t = 0; t < tokens; t++) {
+    const row = at<f32>(y, t * outFeatures);
+    if (bias != 0) memory.copy(row, bias, at<f32>(0, outFeatures));
+    else if (inFeatures == 0) memory.fill(row, 0, at<f32>(0, outFeatures));
+  }
+  const kc = balanced(inFeatures, KC, BLOCK), nc = balanced(outFeatures, NC, PANEL);
+  for (let jc = 0; jc < outFeatures; jc += nc) {
+    const nb = min<i32>(nc, outFeatures - jc);
+    for (let pc = 0; pc < inFeatures; pc += kc) {
+      const kb = min<i32>(kc, inFeatures - pc);
+      for (let j = 0; j < nb; j += PANEL) {
+        const valid = min<i32>(PANEL, nb - j);
+        decodePanel(
+          kind, outFeatures, inFeatures, jc + j, valid, pc, kb, codes, scales, magnitudes, work, decoded, at<f32>(packedB(), j * kb),
+        );
+      }
+      multiplyPackedB<f32>(
+        tokens, nb, kb, 1, at<f32>(x, pc), inFeatures, 1, pc > 0 || bias != 0 ? <f32>1 : <f32>0, at<f32>(y, jc), outFeatures,
+      );
+    }
+  }
+}
+
+/** A packed panel of B: rows row … row + valid - 1 of W, columns first … first + depth - 1, decoded and turned. */
+function decodePanel(
+  kind: i32, rows: i32, columns: i32, row: i32, valid: i32, first: i32, depth: i32, codes: usize, scales: usize,
+  magnitudes: usize, table: usize, decoded: usize, dst: usize,
+): void {
+  for (let q = 0; q < valid; q++) {
+    const m = kind < NF4
+      ? <usize>0
+      : rowMagnitudes(kind, rows, columns, row + q, first / BLOCK, blocksOf(depth), scales, table, magnitudes);
+    decodeRange(kind, columns, row + q, first, depth, codes, scales, m, at<f32>(decoded, q * depth));
+  }
+  packPanel<f32>(PANEL, valid, depth, decoded, depth, 1, dst);
+}
+
+/** Outputs o … o + 3 of every row of x that is prepared. */
+function fewRows(
+  kind: i32, tokens: i32, inFeatures: i32, outFeatures: i32, o: i32, x: usize, codes: usize, scales: usize, bias: usize, y: usize,
+  prepared: usize, table: usize,
+): void {
+  const valid = min<i32>(4, outFeatures - o);
+  const decoded = table + TABLE_BYTES;
+  const step = rowBytes(kind, inFeatures), size = preparedBytes(inFeatures);
+  const w = codes + <usize>o * step;
+  const blocks = blocksOf(inFeatures);
+  const apart = at<f32>(0, blocks);
+  let magnitudes: usize = 0;
+  if (kind == NF4) {
+    magnitudes = at<f32>(scales, o * blocks);
+  } else if (kind == NF4_TWICE) {
+    magnitudes = prepared + <usize>tokens * size;
+    for (let q = 0; q < valid; q++) {
+      rowMagnitudes(kind, outFeatures, inFeatures, o + q, 0, blocks, scales, table, magnitudes + <usize>q * apart);
+    }
+  }
+  // the four sums stand where the decoded values end
+  const sums = decoded + DECODED_BYTES - 16;
+  const done = valid < 4 ? 0 : inFeatures & (kind >= NF4 ? -BLOCK : -8);
+  for (let t = 0; t < tokens; t++) {
+    const from = prepared + <usize>t * size;
+    const factor = load<f32>(from);
+    if (factor == 0) continue;
+    if (done > 0) {
+      if (kind == INT8) int8Rows4(done, w, step, from + 16, sums);
+      else if (kind == BFLOAT16) bfloat16Rows4(done, w, step, from + 16, sums);
+      else if (kind == FLOAT16) float16Rows4(done, w, step, from + 16, sums);
+      else {
+        writeTables(decoded);
+        for (let q = 0; q < valid; q++) {
+          const row = w + <usize>q * step;
+          store<f32>(at<f32>(sums, q), nf4Row(done / BLOCK, row, magnitudes + <usize>q * apart, from + 16, decoded));
+        }
+      }
+    }
+    for (let q = 0; q < valid; q++) {
+      let s: f32 = done > 0 ? factor * load<f32>(at<f32>(sums, q)) : 0;
+      if (kind == INT8) s *= load<f32>(at<f32>(scales, o + q));
+      if (done < inFeatures) {
+        const row = at<f32>(x, t * inFeatures);
+        s += restOfRow(kind, inFeatures, o + q, done, codes, scales, magnitudes + <usize>q * apart, row, decoded);
+      }
+      store<f32>(at<f32>(y, t * outFeatures + o + q), bias == 0 ? s : s + load<f32>(at<f32>(bias, o + q)));
+    }
+  }
+}
+
+/** The products of columns from `done` on (a multiple of 8): decoded, then multiplied. */
+function restOfRow(
+  kind: i32, columns: i32, row: i32, done: i32, codes: usize, scales: usize, magnitudes: usize, x: usize, decoded: usize,
+): f32 {
+  let s: f32 = 0;
+  for (let first = done & -BLOCK; first < columns; first += KC) {
+    const count = min<i32>(KC, columns - first);
+    decodeRange(kind, columns, row, first, count, codes, scales, at<f32>(magnitudes, first / BLOCK), decoded);
+    const skipped = max<i32>(done - first, 0);
+    s += dot<f32>(count - skipped, at<f32>(decoded, skipped), 1, at<f32>(x, first + skipped), 1);
+  }
+  return s;
+}
