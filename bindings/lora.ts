@@ -2,6 +2,7 @@
 
 export { LoraAdapter, type LoraAdapterOptions, type LoraCreateOptions, type LoraInit } from "./lora/adapter.js";
 export { type Applied, type ApplyOptions, applyLora } from "./lora/apply.js";
+export { type CombineMethod, type CombineOptions, combineAdapters, type WeightedAdapter } from "./lora/combine.js";
 export type { AdapterGradients } from "./lora/compute.js";
 export { type InitLoraWeights, LoraConfig, type LoraConfigOptions } from "./lora/config.js";
 export {

@@ -1,9 +1,12 @@
 // The SVD of a product C·D without forming it: C = Q_C·R_C and Dᵀ = Q_D·R_D by QR, then the SVD of the small core
 // R_C·R_Dᵀ = U·diag(S)·Vᵀ, and C·D = (Q_C·U)·diag(S)·(Q_D·V)ᵀ. A factor that is wider than long takes part as it is.
+// Both factors are first scaled by powers of two, so that no product over- or underflows: 2^k·C·D gives exactly 2^k·S.
 // C is m×r, held by columns (r rows of m), D is r×n, row-major; k = min(m, n, r) values.
 
 import { gemmSlice } from "../blas/gemm";
+import { amax, scalPower } from "../blas/level1";
 import { fill, lacpy } from "../blas/matrix";
+import { exponent, scaleByPowerOfTwo } from "../machine";
 import { at } from "../simd";
 import { HEAD_BYTES, begin, cursor, interrupted, openSlice, setCursor } from "../slice";
 import { gesvd, gesvdBegin, gesvdScratch } from "../svd/gesvd";
@@ -34,7 +37,7 @@ function stepWork(length: i32, r: i32, k: i32): i32 {
 }
 
 // cursors of the head
-const PHASE = 0, I = 1, J = 2;
+const PHASE = 0, I = 1, J = 2, EXPONENT = 3;
 
 // phases
 const COPY = 0, FACTOR_C = 1, FACTOR_D = 2, CORE = 3, SOLVE = 4, EMBED = 5, LEFT = 6, RIGHT = 7, DONE = 8;
@@ -63,8 +66,7 @@ export function productSvd<T>(
     let done = true;
     switch (cursor(work, PHASE)) {
       case COPY:
-        memory.copy(qc, c, at<T>(0, r * m));
-        memory.copy(qd, d, at<T>(0, r * n));
+        setCursor(work, EXPONENT, copyScaled<T>(r * m, c, qc) + copyScaled<T>(r * n, d, qd));
         break;
       case FACTOR_C:
         done = factor<T>(work, m, r, qc, tauC, rc, rest);
@@ -84,6 +86,10 @@ export function productSvd<T>(
         break;
       }
       case EMBED:
+        for (let i = 0; i < k; i++) {
+          const value = at<T>(s, i);
+          store<T>(value, scaleByPowerOfTwo<T>(load<T>(value), cursor(work, EXPONENT)));
+        }
         lacpy<T>(k, p, u, 1, k, ut, m);
         lacpy<T>(k, q, v, q, 1, vt, n);
         for (let i = 0; i < k; i++) {
@@ -102,6 +108,16 @@ export function productSvd<T>(
     setCursor(work, PHASE, cursor(work, PHASE) + 1);
   }
   return 0;
+}
+
+/** y <- x·2^-k, whose largest entry is in [1, 2); returns k. */
+function copyScaled<T>(n: i32, x: usize, y: usize): i32 {
+  memory.copy(y, x, at<T>(0, n));
+  const most = amax<T>(n, y, 1);
+  if (most == <T>0) return 0;
+  const k = exponent<T>(most);
+  scalPower<T>(n, -k, y);
+  return k;
 }
 
 /** What stands behind rows×columns elements. */

@@ -37,7 +37,7 @@ export interface Applied {
  *   "h.0.q_proj": new LoraLinear({ weight: zeros([8, 8]) }),
  *   "h.0.k_proj": new LoraLinear({ weight: zeros([8, 8]) }),
  * };
- * console.log(applyLora(modules, { r: 2, targetModules: ["q_proj"] })); // { targeted: [ "h.0.q_proj" ], skipped: [ "h.0.k_proj" ] }
+ * console.log(applyLora(modules, { r: 2, targetModules: ["q_proj"] })); // { targeted: [ 'h.0.q_proj' ], skipped: [ 'h.0.k_proj' ] }
  * ```
  */
 export function applyLora(

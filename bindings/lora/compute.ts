@@ -30,7 +30,7 @@ export interface Segment<D extends DType = DType> {
   readonly count: number;
 }
 
-/** @internal Gradients of one adapter. */
+/** Gradients of one adapter. */
 export interface AdapterGradients<D extends DType = DType> {
   /** (r, in) */
   a: Tensor<D>;

@@ -35,9 +35,9 @@ const CLASSIFIER_HEADS = ["score", "classifier"];
  * ```ts
  * import { matchTargets } from "lowrank/lora";
  * const names = ["h.0.attn.q_proj", "h.0.attn.v_proj", "lm_head"];
- * console.log(matchTargets(names, ["q_proj"])); // [ "h.0.attn.q_proj" ]
- * console.log(matchTargets(names, ".*attn.*")); // [ "h.0.attn.q_proj", "h.0.attn.v_proj" ]
- * console.log(matchTargets(names, "all-linear", { exclude: ["v_proj"] })); // [ "h.0.attn.q_proj" ]
+ * console.log(matchTargets(names, ["q_proj"])); // [ 'h.0.attn.q_proj' ]
+ * console.log(matchTargets(names, ".*attn.*")); // [ 'h.0.attn.q_proj', 'h.0.attn.v_proj' ]
+ * console.log(matchTargets(names, "all-linear", { exclude: ["v_proj"] })); // [ 'h.0.attn.q_proj' ]
  * ```
  */
 export function matchTargets(

@@ -2,8 +2,14 @@
 import { type DType, type Tensor, tensor } from "lowrank";
 import type * as lora from "lowrank/lora";
 import {
+  type AdapterGradients,
+  applyLora,
+  type CombineOptions,
+  combineAdapters,
+  type Gradients,
   LoraAdapter,
   type LoraAdapterOptions,
+  LoraConfig,
   LoraLinear,
   type LoraLinearOptions,
   type MergeOptions,
@@ -31,7 +37,28 @@ sure<Same<typeof y, Tensor<"f32">>>();
 sure<Same<typeof y.data, Float32Array>>();
 const merge: MergeOptions = { safe: true, keepBase: false };
 layer.merge("task", merge);
-sure<Same<typeof layer.merged, string | null>>();
+sure<Same<typeof layer.merged, string[]>>();
+
+sure<Same<typeof layer.active, { [name: string]: number }>>();
+layer.setAdapters({ task: 0.5 });
+const gradients = layer.backward(layer.forward([[1, 2, 3]], { train: true, seed: 1 }), { x: false });
+sure<Same<typeof gradients, Gradients<"f32">>>();
+const ofTask: AdapterGradients<"f32"> | undefined = gradients.adapters.task;
+layer.forward([[1, 2, 3]], { adapters: ["task"] });
+// @ts-expect-error: null is the base, undefined nothing
+layer.forward([[1, 2, 3]], { adapters: [undefined] });
+layer.addAdapter("made", { r: 4, initLoraWeights: "gaussian" }, { seed: 3 });
+layer.addAdapter("made from a file", LoraConfig.fromJSON({ r: 4 }));
+// @ts-expect-error: PEFT's name is r
+layer.addAdapter("rank", { rank: 4 });
+const combination: CombineOptions = { method: "ties_svd", density: 0.5, rank: 4 };
+const combined = combineAdapters([{ adapter, weight: 0.5 }], combination);
+sure<Same<typeof combined, LoraAdapter<"f32">>>();
+// @ts-expect-error: no such method
+combineAdapters([{ adapter, weight: 1 }], { method: "average" });
+const applied: { targeted: string[]; skipped: string[] } = applyLora({ layer }, { targetModules: "all-linear" });
+const created = LoraAdapter.create({ inFeatures: 3, outFeatures: 2, dtype: "f32", init: "unit" });
+sure<Same<typeof created, LoraAdapter<"f32">>>();
 
 // of anything else the dtype is known at run time, as it is of adapters from files
 const plain = new LoraLinear({ weight: [[1, 2]], bias: [0], fanInFanOut: false });
@@ -71,4 +98,4 @@ sure<Same<Anys<typeof lora>, never>>();
 sure<Same<Anys<LoraAdapter>, never>>();
 sure<Same<Anys<LoraLinear>, never>>();
 
-export { held, options, report };
+export { applied, held, ofTask, options, report };
