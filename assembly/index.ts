@@ -4,9 +4,9 @@
 import { PACK_BYTES, setPackMemory } from "./blas/blocking";
 import { potrf } from "./blas/cholesky";
 import { gemm, gemmBatch, tileRow } from "./blas/gemm";
-import { axpy, dot, nrm2, rot, scal } from "./blas/level1";
+import { axpy, dot, nrm2, rot, scal, scalPower } from "./blas/level1";
 import { gemv, ger } from "./blas/level2";
-import { fill, firstNonFinite, lacpy } from "./blas/matrix";
+import { fill, firstNonFinite, lacpy, scaleColumns } from "./blas/matrix";
 import { syrk } from "./blas/syrk";
 import { cospi, exp, log, sinpi } from "./elementary";
 import { trsv } from "./blas/triangular";
@@ -18,7 +18,7 @@ import {
 import { loraBackward, loraBackwardScratch, sumRows } from "./lora/backward";
 import { electAndMerge, pruneMagnitude, pruneScratch } from "./lora/combine";
 import {
-  doraBackward, doraFactors, doraForward, doraMerge, doraNorms, doraNormsScratch, doraScratch, scaleColumns,
+  doraBackward, doraFactors, doraForward, doraMerge, doraNorms, doraNormsScratch, doraScratch,
 } from "./lora/dora";
 import { linear, packWeight, packedWeightSize } from "./lora/linear";
 import { loraMerge } from "./lora/merge";
@@ -37,6 +37,11 @@ import { centre, project, projectScratch, reconstruct } from "./pca/project";
 import { scatter, scatterScratch } from "./pca/scatter";
 import { inverseFrequencies, weightRows } from "./pca/tfidf";
 import { bernoulli, gaussian, permutation, uniform } from "./random/distributions";
+import { luBasis, luBasisBegin, luBasisScratch } from "./randomized/lu_basis";
+import { orthonormalize, orthonormalizeBegin, orthonormalizeScratch } from "./randomized/orthonormalize";
+import {
+  normalizeRows, residualSquares, residualSquaresWork, squares, subtractLowRank,
+} from "./randomized/residual";
 import { csrmm, csrmmTransposed } from "./sparse/products";
 import { cooToColumns, csrColumnSums, csrRowNorms, csrScaleColumns, csrScaleRows, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
 import { fromBfloat16, toBfloat16 } from "./quantized/bfloat16";
@@ -48,6 +53,7 @@ import { setSweeps } from "./svd/batch_jacobi";
 import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
 import { lasq1, lasq1Work } from "./svd/dqds";
 import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
+import { flipByColumns } from "./svd/sign";
 import { begin, openSlice, setSlice } from "./slice";
 import { warmUp, warmUpBytes } from "./warm_up";
 
@@ -790,6 +796,120 @@ export function sweightedRows(k: i32, n: i32, s: usize, v: usize, out: usize): v
 
 export function dweightedRows(k: i32, n: i32, s: usize, v: usize, out: usize): void {
   weightedRows<f64>(k, n, s, v, out);
+}
+
+// Randomized decomposition, and what others need of it
+
+export function sscalPower(n: i32, k: i32, x: usize): void {
+  scalPower<f32>(n, k, x);
+}
+
+export function dscalPower(n: i32, k: i32, x: usize): void {
+  scalPower<f64>(n, k, x);
+}
+
+export function sluBasisScratch(l: i32): f64 {
+  return luBasisScratch<f32>(l);
+}
+
+export function dluBasisScratch(l: i32): f64 {
+  return luBasisScratch<f64>(l);
+}
+
+export function sluBasisBegin(work: usize): void {
+  luBasisBegin(work);
+}
+
+export function dluBasisBegin(work: usize): void {
+  luBasisBegin(work);
+}
+
+export function sluBasis(l: i32, n: i32, x: usize, ldx: i32, work: usize): i32 {
+  return luBasis<f32>(l, n, x, ldx, work);
+}
+
+export function dluBasis(l: i32, n: i32, x: usize, ldx: i32, work: usize): i32 {
+  return luBasis<f64>(l, n, x, ldx, work);
+}
+
+export function sorthonormalizeScratch(l: i32, n: i32): f64 {
+  return orthonormalizeScratch<f32>(l, n);
+}
+
+export function dorthonormalizeScratch(l: i32, n: i32): f64 {
+  return orthonormalizeScratch<f64>(l, n);
+}
+
+export function sorthonormalizeBegin(work: usize): void {
+  orthonormalizeBegin(work);
+}
+
+export function dorthonormalizeBegin(work: usize): void {
+  orthonormalizeBegin(work);
+}
+
+export function sorthonormalize(l: i32, n: i32, x: usize, r: usize, work: usize): i32 {
+  return orthonormalize<f32>(l, n, x, r, work);
+}
+
+export function dorthonormalize(l: i32, n: i32, x: usize, r: usize, work: usize): i32 {
+  return orthonormalize<f64>(l, n, x, r, work);
+}
+
+export function ssquares(m: i32, n: i32, a: usize, rs: i32, cs: i32, e: i32, work: usize): f64 {
+  return squares<f32>(m, n, a, rs, cs, e, work);
+}
+
+export function dsquares(m: i32, n: i32, a: usize, rs: i32, cs: i32, e: i32, work: usize): f64 {
+  return squares<f64>(m, n, a, rs, cs, e, work);
+}
+
+export function sresidualSquaresWork(rows: i32, n: i32, k: i32): f64 {
+  return residualSquaresWork(rows, n, k);
+}
+
+export function dresidualSquaresWork(rows: i32, n: i32, k: i32): f64 {
+  return residualSquaresWork(rows, n, k);
+}
+
+export function sresidualSquares(
+  rows: i32, n: i32, k: i32, a: usize, rs: i32, cs: i32, e: i32, u: usize, s: usize, vt: usize, work: usize,
+): f64 {
+  return residualSquares<f32>(rows, n, k, a, rs, cs, e, u, s, vt, work);
+}
+
+export function dresidualSquares(
+  rows: i32, n: i32, k: i32, a: usize, rs: i32, cs: i32, e: i32, u: usize, s: usize, vt: usize, work: usize,
+): f64 {
+  return residualSquares<f64>(rows, n, k, a, rs, cs, e, u, s, vt, work);
+}
+
+export function ssubtractLowRank(
+  q: i32, m: i32, n: i32, k: i32, x: usize, v: usize, rsv: i32, csv: i32, s: usize, ut: usize, rsu: i32, csu: i32, y: usize, work: usize,
+): void {
+  subtractLowRank<f32>(q, m, n, k, x, v, rsv, csv, s, ut, rsu, csu, y, work);
+}
+
+export function dsubtractLowRank(
+  q: i32, m: i32, n: i32, k: i32, x: usize, v: usize, rsv: i32, csv: i32, s: usize, ut: usize, rsu: i32, csu: i32, y: usize, work: usize,
+): void {
+  subtractLowRank<f64>(q, m, n, k, x, v, rsv, csv, s, ut, rsu, csu, y, work);
+}
+
+export function snormalizeRows(rows: i32, n: i32, x: usize): void {
+  normalizeRows<f32>(rows, n, x);
+}
+
+export function dnormalizeRows(rows: i32, n: i32, x: usize): void {
+  normalizeRows<f64>(rows, n, x);
+}
+
+export function sflipByColumns(m: i32, n: i32, k: i32, u: usize, vt: usize, signs: usize): void {
+  flipByColumns<f32>(m, n, k, u, vt, signs);
+}
+
+export function dflipByColumns(m: i32, n: i32, k: i32, u: usize, vt: usize, signs: usize): void {
+  flipByColumns<f64>(m, n, k, u, vt, signs);
 }
 
 // LoRA

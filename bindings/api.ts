@@ -20,6 +20,8 @@ export { PCA, type PcaOptions } from "./pca/pca.js";
 export type { PcaJson } from "./pca/projection.js";
 export { tfidf } from "./pca/tfidf.js";
 export type { Abortable, Progress, ProgressOptions } from "./progress.js";
+export type { ErrorBound } from "./randomized/error_bound.js";
+export { type RandomizedSvd, type RandomizedSvdOptions, randomizedSvd } from "./randomized/randomized_svd.js";
 export { scope } from "./scope.js";
 export { Csr, type CsrParts, csr } from "./sparse/csr.js";
 export { type Svd, type SvdOptions, svd, svdvals } from "./svd/svd.js";

@@ -63,6 +63,62 @@ export interface Routines {
     value: number,
     x: number,
   ): void;
+  /** x <- x·2^k, n contiguous elements. */
+  scalPower(n: number, k: number, x: number): void;
+  /** Bytes of working memory of luBasis. */
+  luBasisScratch(l: number): number;
+  /** Readies the working memory of luBasis. */
+  luBasisBegin(work: number): void;
+  /** A slice of x (l rows of n, ldx apart) <- the columns of P·L of the LU factorisation of xᵀ: MORE until it is done. */
+  luBasis(l: number, n: number, x: number, ldx: number, work: number): number;
+  /** Bytes of working memory of orthonormalize. */
+  orthonormalizeScratch(l: number, n: number): number;
+  /** Readies the working memory of orthonormalize. */
+  orthonormalizeBegin(work: number): void;
+  /** A slice of x (l rows of n, l <= n) <- orthonormal rows of the same span; r (l×l) <- R by columns, if not 0: MORE until it is done. */
+  orthonormalize(l: number, n: number, x: number, r: number, work: number): number;
+  /** Σ (a·2^-e)² in f64; work: 512 elements. */
+  squares(m: number, n: number, a: number, rs: number, cs: number, e: number, work: number): number;
+  /** Elements of working memory of residualSquares. */
+  residualSquaresWork(rows: number, n: number, k: number): number;
+  /** ‖2^-e·A − U·diag(s)·Vᵀ‖_F² over some rows of A and u; see assembly/randomized/residual.ts. */
+  residualSquares(
+    rows: number,
+    n: number,
+    k: number,
+    a: number,
+    rs: number,
+    cs: number,
+    e: number,
+    u: number,
+    s: number,
+    vt: number,
+    work: number,
+  ): number;
+  /** y (q×m) <- y − x·V·diag(s)·Uᵀ for x (q×n); work: q·k elements. */
+  subtractLowRank(
+    q: number,
+    m: number,
+    n: number,
+    k: number,
+    x: number,
+    v: number,
+    rsv: number,
+    csv: number,
+    s: number,
+    ut: number,
+    rsu: number,
+    csu: number,
+    y: number,
+    work: number,
+  ): void;
+  /** Each row of x (rows×n) by a power of two of its own, so that its largest magnitude is in [1, 2). */
+  normalizeRows(rows: number, n: number, x: number): void;
+  /** The largest entry of each column of u (m×k) made positive, rows of vt (k×n) with it; signs: k elements. */
+  flipByColumns(m: number, n: number, k: number, u: number, vt: number, signs: number): void;
+  /** Bytes of working memory of loraForward. */
+  loraForwardScratch(tokens: number, r: number): number;
+  /** y <- x·Wᵀ + bias + scaling·(x·Aᵀ)·Bᵀ; see assembly/lora/forward.ts. */
   /** Bytes of working memory of gesvd; `vectors` is 0 (none), 1 (thin) or 2 (full). */
   gesvdScratch(m: number, n: number, vectors: number, driver: number): number;
   /** Readies the working memory of gesvd. */

@@ -161,12 +161,13 @@ export function amax<T>(n: i32, x: usize, incx: i32): T {
   let m = <T>0;
   let i = 0;
   if (incx == 1) {
-    let v = v128.splat<T>(<T>0);
-    for (; i + lanes<T>() <= n; i += lanes<T>()) {
+    let v = v128.splat<T>(<T>0), w = v;
+    for (; i + 2 * lanes<T>() <= n; i += 2 * lanes<T>()) {
       v = v128.max<T>(v, v128.abs<T>(v128.load(x)));
-      x += 16;
+      w = v128.max<T>(w, v128.abs<T>(v128.load(x, 16)));
+      x += 32;
     }
-    m = largest<T>(v);
+    m = largest<T>(v128.max<T>(v, w));
   }
   const dx = at<T>(0, incx);
   for (; i < n; i++) {

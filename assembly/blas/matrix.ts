@@ -87,6 +87,26 @@ export function setIdentity<T>(m: i32, n: i32, a: usize, lda: i32): void {
   }
 }
 
+/** Every row of y (m×n) times x (n), element by element. */
+export function scaleColumns<T>(m: i32, n: i32, x: usize, y: usize): void {
+  for (let i = 0; i < m; i++) multiplyRow<T>(n, x, at<T>(y, i * n));
+}
+
+/** y <- x∘y. */
+function multiplyRow<T>(n: i32, x: usize, y: usize): void {
+  let i = 0;
+  for (; i + lanes<T>() <= n; i += lanes<T>()) {
+    v128.store(y, v128.mul<T>(v128.load(x), v128.load(y)));
+    x += 16;
+    y += 16;
+  }
+  for (; i < n; i++) {
+    store<T>(y, <T>(load<T>(x) * load<T>(y)));
+    x += sizeof<T>();
+    y += sizeof<T>();
+  }
+}
+
 /** Whether n contiguous elements are all finite: 0·x is 0 for finite x and NaN otherwise. */
 function isFiniteRow<T>(n: i32, x: usize): bool {
   const zero = v128.splat<T>(<T>0);

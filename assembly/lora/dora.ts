@@ -5,7 +5,7 @@
 
 import { axpy, nrm2, scal } from "../blas/level1";
 import { gemm } from "../blas/gemm";
-import { fill, lacpy } from "../blas/matrix";
+import { fill, lacpy, scaleColumns } from "../blas/matrix";
 import { at, lanes, muladd } from "../simd";
 import { linear } from "./linear";
 import { loraAdd, loraAddScratch } from "./serve";
@@ -38,26 +38,6 @@ export function doraFactors<T>(n: i32, magnitude: usize, norms: usize, factors: 
   for (let i = 0; i < n; i++) {
     const norm = load<T>(at<T>(norms, i));
     store<T>(at<T>(factors, i), norm == <T>0 ? <T>1 : <T>(load<T>(at<T>(magnitude, i)) / norm));
-  }
-}
-
-/** Every row of y (m×n) times x (n), element by element. */
-export function scaleColumns<T>(m: i32, n: i32, x: usize, y: usize): void {
-  for (let i = 0; i < m; i++) multiplyRow<T>(n, x, at<T>(y, i * n));
-}
-
-/** y <- x∘y. */
-function multiplyRow<T>(n: i32, x: usize, y: usize): void {
-  let i = 0;
-  for (; i + lanes<T>() <= n; i += lanes<T>()) {
-    v128.store(y, v128.mul<T>(v128.load(x), v128.load(y)));
-    x += 16;
-    y += 16;
-  }
-  for (; i < n; i++) {
-    store<T>(y, <T>(load<T>(x) * load<T>(y)));
-    x += sizeof<T>();
-    y += sizeof<T>();
   }
 }
 
@@ -130,7 +110,7 @@ export function doraBackward<T>(
 /** z <- x∘y. */
 function copyProducts<T>(n: i32, x: usize, y: usize, z: usize): void {
   memory.copy(z, x, at<T>(0, n));
-  multiplyRow<T>(n, y, z);
+  scaleColumns<T>(1, n, y, z);
 }
 
 /** W' in place of W + s·B·A (rows×columns, row-major, or transposed with fanInFanOut): each of its rows times a factor. */
