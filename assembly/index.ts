@@ -6,7 +6,12 @@ import { potrf } from "./blas/cholesky";
 import { gemm, gemmBatch, tileRow } from "./blas/gemm";
 import { axpy, dot, nrm2, rot, scal, scalPower } from "./blas/level1";
 import { gemv, ger } from "./blas/level2";
-import { fill, firstNonFinite, lacpy, scaleColumns } from "./blas/matrix";
+import { fill, firstNonFinite, lacpy, mirrorLower, scaleColumns } from "./blas/matrix";
+import { determinantSign, determinantSignBegin, determinantSignScratch, normalizePoints } from "./linalg/align";
+import { lstsq, lstsqBegin, lstsqRank, lstsqScratch } from "./linalg/lstsq";
+import { lange } from "./linalg/norm";
+import { qr, qrBegin, qrScratch } from "./linalg/qr";
+import { scaledProduct, scaledProductBegin, scaledProductScratch } from "./linalg/scaled_product";
 import { syrk } from "./blas/syrk";
 import { cospi, exp, log, sinpi } from "./elementary";
 import { trsv } from "./blas/triangular";
@@ -60,6 +65,7 @@ import { warmUp, warmUpBytes } from "./warm_up";
 export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
 export { expandWeight, quantizedForward, quantizedForwardScratch, quantizeScratch, quantizeWeight };
 export { fromBfloat16, fromFloat16, markFinite, roundToOdd, toBfloat16, toFloat16 };
+export { lstsqRank };
 
 export function packBytes(): usize {
   return PACK_BYTES;
@@ -260,6 +266,14 @@ export function dbernoulli(
   seed: u32, stream: u32, first: f64, n: i32, probability: f64, value: f64, x: usize,
 ): void {
   bernoulli<f64>(seed, stream, first, n, probability, value, x);
+}
+
+export function smirrorLower(n: i32, a: usize, lda: i32): void {
+  mirrorLower<f32>(n, a, lda);
+}
+
+export function dmirrorLower(n: i32, a: usize, lda: i32): void {
+  mirrorLower<f64>(n, a, lda);
 }
 
 // Singular value decomposition
@@ -910,6 +924,128 @@ export function sflipByColumns(m: i32, n: i32, k: i32, u: usize, vt: usize, sign
 
 export function dflipByColumns(m: i32, n: i32, k: i32, u: usize, vt: usize, signs: usize): void {
   flipByColumns<f64>(m, n, k, u, vt, signs);
+}
+
+// Linear algebra
+
+export function sqrScratch(m: i32, n: i32, mode: i32): f64 {
+  return qrScratch<f32>(m, n, mode);
+}
+
+export function dqrScratch(m: i32, n: i32, mode: i32): f64 {
+  return qrScratch<f64>(m, n, mode);
+}
+
+export function sqrBegin(work: usize): void {
+  qrBegin<f32>(work);
+}
+
+export function dqrBegin(work: usize): void {
+  qrBegin<f64>(work);
+}
+
+export function sqr(m: i32, n: i32, mode: i32, a: usize, rs: i32, cs: i32, q: usize, r: usize, work: usize): i32 {
+  return qr<f32>(m, n, mode, a, rs, cs, q, r, work);
+}
+
+export function dqr(m: i32, n: i32, mode: i32, a: usize, rs: i32, cs: i32, q: usize, r: usize, work: usize): i32 {
+  return qr<f64>(m, n, mode, a, rs, cs, q, r, work);
+}
+
+export function slstsqScratch(m: i32, n: i32, k: i32): f64 {
+  return lstsqScratch<f32>(m, n, k);
+}
+
+export function dlstsqScratch(m: i32, n: i32, k: i32): f64 {
+  return lstsqScratch<f64>(m, n, k);
+}
+
+export function slstsqBegin(work: usize): void {
+  lstsqBegin<f32>(work);
+}
+
+export function dlstsqBegin(work: usize): void {
+  lstsqBegin<f64>(work);
+}
+
+export function slstsq(
+  m: i32, n: i32, k: i32, a: usize, rs: i32, cs: i32, b: usize, rsb: i32, csb: i32, rcond: f64, x: usize, s: usize, residuals: usize, work: usize,
+): i32 {
+  return lstsq<f32>(m, n, k, a, rs, cs, b, rsb, csb, rcond, x, s, residuals, work);
+}
+
+export function dlstsq(
+  m: i32, n: i32, k: i32, a: usize, rs: i32, cs: i32, b: usize, rsb: i32, csb: i32, rcond: f64, x: usize, s: usize, residuals: usize, work: usize,
+): i32 {
+  return lstsq<f64>(m, n, k, a, rs, cs, b, rsb, csb, rcond, x, s, residuals, work);
+}
+
+export function sscaledProductScratch(n: i32, k: i32): f64 {
+  return scaledProductScratch<f32>(n, k);
+}
+
+export function dscaledProductScratch(n: i32, k: i32): f64 {
+  return scaledProductScratch<f64>(n, k);
+}
+
+export function sscaledProductBegin(work: usize): void {
+  scaledProductBegin<f32>(work);
+}
+
+export function dscaledProductBegin(work: usize): void {
+  scaledProductBegin<f64>(work);
+}
+
+export function sscaledProduct(
+  m: i32, n: i32, k: i32, x: usize, rsx: i32, csx: i32, d: usize, y: usize, rsy: i32, csy: i32, c: usize, work: usize,
+): i32 {
+  return scaledProduct<f32>(m, n, k, x, rsx, csx, d, y, rsy, csy, c, work);
+}
+
+export function dscaledProduct(
+  m: i32, n: i32, k: i32, x: usize, rsx: i32, csx: i32, d: usize, y: usize, rsy: i32, csy: i32, c: usize, work: usize,
+): i32 {
+  return scaledProduct<f64>(m, n, k, x, rsx, csx, d, y, rsy, csy, c, work);
+}
+
+export function slange(kind: i32, m: i32, n: i32, a: usize, rs: i32, cs: i32, work: usize): f32 {
+  return lange<f32>(kind, m, n, a, rs, cs, work);
+}
+
+export function dlange(kind: i32, m: i32, n: i32, a: usize, rs: i32, cs: i32, work: usize): f64 {
+  return lange<f64>(kind, m, n, a, rs, cs, work);
+}
+
+export function snormalizePoints(m: i32, n: i32, x: usize, rs: i32, cs: i32, y: usize, mean: usize): i32 {
+  return normalizePoints<f32>(m, n, x, rs, cs, y, mean);
+}
+
+export function dnormalizePoints(m: i32, n: i32, x: usize, rs: i32, cs: i32, y: usize, mean: usize): i32 {
+  return normalizePoints<f64>(m, n, x, rs, cs, y, mean);
+}
+
+export function sdeterminantSignScratch(n: i32): f64 {
+  return determinantSignScratch<f32>(n);
+}
+
+export function ddeterminantSignScratch(n: i32): f64 {
+  return determinantSignScratch<f64>(n);
+}
+
+export function sdeterminantSignBegin(n: i32, w: usize, work: usize): void {
+  determinantSignBegin<f32>(n, w, work);
+}
+
+export function ddeterminantSignBegin(n: i32, w: usize, work: usize): void {
+  determinantSignBegin<f64>(n, w, work);
+}
+
+export function sdeterminantSign(n: i32, work: usize): i32 {
+  return determinantSign<f32>(n, work);
+}
+
+export function ddeterminantSign(n: i32, work: usize): i32 {
+  return determinantSign<f64>(n, work);
 }
 
 // LoRA

@@ -5,6 +5,18 @@ export { ConvergenceError, type ErrorCode, NonFiniteError, OutOfMemoryError } fr
 export { Factorization, type Recommendation } from "./factors/factorization.js";
 export { type FactorizeOptions, factorize } from "./factors/factorize.js";
 export type { MlMatrix, OnnxTensor, StridedArray, TensorLike, TfjsTensor } from "./interop.js";
+export { type Kabsch, kabsch } from "./linalg/kabsch.js";
+export { type LowRank, lowRank } from "./linalg/low_rank.js";
+export { type Lstsq, type LstsqOptions, lstsq } from "./linalg/lstsq.js";
+export { type MatrixRankOptions, matrixRank } from "./linalg/matrix_rank.js";
+export { type ConditionOrder, cond, type NormOrder, norm } from "./linalg/norm.js";
+export { pinv } from "./linalg/pinv.js";
+export { type PolarOptions, polar } from "./linalg/polar.js";
+export { type Procrustes, procrustes } from "./linalg/procrustes.js";
+export { type Qr, type QrOptions, qr } from "./linalg/qr.js";
+export type { Rank } from "./linalg/rank_rule.js";
+export { nullSpace, orth, type SubspaceOptions } from "./linalg/subspaces.js";
+export type { Tolerances } from "./linalg/values.js";
 export {
   type Capabilities,
   capabilities,

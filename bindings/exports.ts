@@ -116,9 +116,8 @@ export interface Routines {
   normalizeRows(rows: number, n: number, x: number): void;
   /** The largest entry of each column of u (m×k) made positive, rows of vt (k×n) with it; signs: k elements. */
   flipByColumns(m: number, n: number, k: number, u: number, vt: number, signs: number): void;
-  /** Bytes of working memory of loraForward. */
-  loraForwardScratch(tokens: number, r: number): number;
-  /** y <- x·Wᵀ + bias + scaling·(x·Aᵀ)·Bᵀ; see assembly/lora/forward.ts. */
+  /** A (n×n) <- its lower triangle mirrored into the upper one. */
+  mirrorLower(n: number, a: number, lda: number): void;
   /** Bytes of working memory of gesvd; `vectors` is 0 (none), 1 (thin) or 2 (full). */
   gesvdScratch(m: number, n: number, vectors: number, driver: number): number;
   /** Readies the working memory of gesvd. */
@@ -396,6 +395,62 @@ export interface Routines {
   flipSigns(k: number, n: number, v: number): void;
   /** out (k×n) <- diag(s)·V. */
   weightedRows(k: number, n: number, s: number, v: number, out: number): void;
+  /** Bytes of working memory of qr; `mode` is 0 (R alone), 1 (thin) or 2 (full). */
+  qrScratch(m: number, n: number, mode: number): number;
+  /** Readies the working memory of qr. */
+  qrBegin(work: number): void;
+  /** A slice of A (m×n, strides rs, cs) = Q·R: MORE until it is done, then 0. */
+  qr(m: number, n: number, mode: number, a: number, rs: number, cs: number, q: number, r: number, work: number): number;
+  /** Bytes of working memory of lstsq. */
+  lstsqScratch(m: number, n: number, k: number): number;
+  /** Readies the working memory of lstsq. */
+  lstsqBegin(work: number): void;
+  /** A slice of the least-squares solution x (n×k): MORE until it is done, then how many values did not converge. */
+  lstsq(
+    m: number,
+    n: number,
+    k: number,
+    a: number,
+    rs: number,
+    cs: number,
+    b: number,
+    rsb: number,
+    csb: number,
+    rcond: number,
+    x: number,
+    s: number,
+    residuals: number,
+    work: number,
+  ): number;
+  /** Bytes of working memory of scaledProduct. */
+  scaledProductScratch(n: number, k: number): number;
+  /** Readies the working memory of scaledProduct. */
+  scaledProductBegin(work: number): void;
+  /** A slice of C (m×n) <- X·diag(d)·Y, inner length k: MORE until it is done. */
+  scaledProduct(
+    m: number,
+    n: number,
+    k: number,
+    x: number,
+    rsx: number,
+    csx: number,
+    d: number,
+    y: number,
+    rsy: number,
+    csy: number,
+    c: number,
+    work: number,
+  ): number;
+  /** A norm of A (m×n, strides rs, cs): 0 Frobenius, 1 largest, 2 smallest sum of a row. work: max(m, n) elements. */
+  lange(kind: number, m: number, n: number, a: number, rs: number, cs: number, work: number): number;
+  /** y (m×n) <- X·2^-k with max |x| in [1, 2), less the mean of the rows where `mean` is not 0; returns k. */
+  normalizePoints(m: number, n: number, x: number, rs: number, cs: number, y: number, mean: number): number;
+  /** Bytes of working memory of determinantSign. */
+  determinantSignScratch(n: number): number;
+  /** Readies the working memory of determinantSign for W (n×n). */
+  determinantSignBegin(n: number, w: number, work: number): void;
+  /** A slice of the sign of det W: MORE until it is known, then 1 if it is negative. */
+  determinantSign(n: number, work: number): number;
   /** y <- x·Wᵀ + bias for outputs begin…end; rsw = 0: W is packed; see assembly/lora/linear.ts. */
   linear(
     begin: number,
@@ -667,6 +722,8 @@ export interface KernelExports {
     y: number,
     work: number,
   ): void;
+  /** The rank that lstsq found. */
+  lstsqRank(work: number): number;
   /** Runs the hot functions on `work` (warmUpBytes() of it), so that the engine compiles them. */
   warmUp(work: number): void;
   warmUpBytes(): number;

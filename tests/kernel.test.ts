@@ -28,6 +28,7 @@ const HOT = [
   ["readColumns", "gemvRows8"],
   ["readColumns", "gemvColumns8"],
   ["larfb", "gemm"],
+  ["trsmSlice", "gemm"],
   ["gemmSlice", "gemm"],
   ["buildVectors", "leftVector"],
   ["buildVectors", "rightVector"],

@@ -201,6 +201,44 @@ function sumOfSquares<T>(n: i32, x: usize, incx: i32, scale: T): T {
   return s;
 }
 
+/** Σ |x_i|; four partial sums of vectors. */
+export function asum<T>(n: i32, x: usize, incx: i32): T {
+  const zero = v128.splat<T>(<T>0), step = lanes<T>();
+  let s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+  let i = 0;
+  if (incx == 1) {
+    for (; i + 4 * step <= n; i += 4 * step) {
+      s0 = v128.add<T>(s0, v128.abs<T>(v128.load(x)));
+      s1 = v128.add<T>(s1, v128.abs<T>(v128.load(x, 16)));
+      s2 = v128.add<T>(s2, v128.abs<T>(v128.load(x, 32)));
+      s3 = v128.add<T>(s3, v128.abs<T>(v128.load(x, 48)));
+      x += 64;
+    }
+  }
+  let s = sum<T>(v128.add<T>(v128.add<T>(s0, s1), v128.add<T>(s2, s3)));
+  const dx = at<T>(0, incx);
+  for (; i < n; i++) {
+    s = <T>(s + abs<T>(load<T>(x)));
+    x += dx;
+  }
+  return s;
+}
+
+/** y <- y + |x|, both contiguous. */
+export function addAbsolute<T>(n: i32, x: usize, y: usize): void {
+  let i = 0;
+  for (; i + lanes<T>() <= n; i += lanes<T>()) {
+    v128.store(y, v128.add<T>(v128.load(y), v128.abs<T>(v128.load(x))));
+    x += 16;
+    y += 16;
+  }
+  for (; i < n; i++) {
+    store<T>(y, <T>(load<T>(y) + abs<T>(load<T>(x))));
+    x += sizeof<T>();
+    y += sizeof<T>();
+  }
+}
+
 /**
  * ‖x‖₂ without overflow or harmful underflow: the plain sum of squares where it is safe, else a second pass over
  * x scaled by a power of two (after Blue 1978, whose thresholds these are). NaN and Inf pass through.

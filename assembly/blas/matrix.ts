@@ -107,6 +107,11 @@ function multiplyRow<T>(n: i32, x: usize, y: usize): void {
   }
 }
 
+/** A (n×n, row-major) <- its lower triangle mirrored into the upper one. */
+export function mirrorLower<T>(n: i32, a: usize, lda: i32): void {
+  for (let i = 1; i < n; i++) copy<T>(i, at<T>(a, i * lda), 1, at<T>(a, i), lda);
+}
+
 /** Whether n contiguous elements are all finite: 0·x is 0 for finite x and NaN otherwise. */
 function isFiniteRow<T>(n: i32, x: usize): bool {
   const zero = v128.splat<T>(<T>0);

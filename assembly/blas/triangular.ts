@@ -56,3 +56,46 @@ export function trsv<T>(n: i32, u: usize, lda: i32, x: usize): void {
     set<T>(x, i, <T>((get<T>(x, i) - s) / get<T>(row, 0)));
   }
 }
+
+/**
+ * A slice of the solution of R·y = x, or with `transposed` Rᵀ·y = x, for every row x of X (rows×n, ldx), in place; true when
+ * it is complete. R (n×n, upper triangular, no zero on its diagonal) is held by columns: column j is row j of r (ldr). The
+ * head's cursor `slot` starts at 0. xTRSM.
+ */
+export function trsmSlice<T>(
+  head: usize, slot: i32, transposed: bool, rows: i32, n: i32, r: usize, ldr: i32, x: usize, ldx: i32,
+): bool {
+  const blocks = (n + ROWS - 1) / ROWS;
+  for (let done = cursor(head, slot); done < blocks; done++) {
+    const i = (transposed ? done : blocks - 1 - done) * ROWS, some = min<i32>(ROWS, n - i);
+    const corner = at<T>(r, i * ldr + i), part = at<T>(x, i);
+    if (transposed) {
+      gemm<T>(rows, some, i, <T>-1, x, ldx, 1, at<T>(r, i * ldr), 1, ldr, <T>1, part, ldx);
+      for (let j = 0; j < rows; j++) forward<T>(some, corner, ldr, at<T>(part, j * ldx));
+    } else {
+      for (let j = 0; j < rows; j++) backward<T>(some, corner, ldr, at<T>(part, j * ldx));
+      gemm<T>(rows, i, some, <T>-1, part, ldx, 1, at<T>(r, i * ldr), ldr, 1, <T>1, x, ldx);
+    }
+    setCursor(head, slot, done + 1);
+    if (spend(2 * <f64>rows * <f64>some * <f64>(i + some))) return false;
+  }
+  setCursor(head, slot, 0);
+  return true;
+}
+
+/** x <- R⁻¹·x, n elements. */
+function backward<T>(n: i32, r: usize, ldr: i32, x: usize): void {
+  for (let j = n - 1; j >= 0; j--) {
+    const column = at<T>(r, j * ldr), y = <T>(load<T>(at<T>(x, j)) / load<T>(at<T>(column, j)));
+    store<T>(at<T>(x, j), y);
+    axpy<T>(j, <T>-y, column, 1, x, 1);
+  }
+}
+
+/** x <- R⁻ᵀ·x, n elements. */
+function forward<T>(n: i32, r: usize, ldr: i32, x: usize): void {
+  for (let j = 0; j < n; j++) {
+    const column = at<T>(r, j * ldr);
+    store<T>(at<T>(x, j), <T>((load<T>(at<T>(x, j)) - dot<T>(j, column, 1, x, 1)) / load<T>(at<T>(column, j))));
+  }
+}

@@ -131,7 +131,7 @@ function factor<T>(head: usize, length: i32, r: i32, t: usize, tau: usize, trian
     memory.copy(triangle, t, at<T>(0, r * length));
     return true;
   }
-  if (!geqrfSlice<T>(head, I, J, length, r, t, length, tau, work)) return false;
+  if (!geqrfSlice<T>(head, I, J, length, r, r, t, length, tau, work)) return false;
   copyR<T>(r, t, length, triangle, r);
   return true;
 }

@@ -37,14 +37,14 @@ export function orthonormalize<T>(l: i32, n: i32, x: usize, r: usize, work: usiz
         done = copyRows<T>(work, l, n, x, t, ldt);
         break;
       case FACTOR:
-        done = geqrfSlice<T>(work, I, J, n, l, t, ldt, tau, rest);
+        done = geqrfSlice<T>(work, I, J, n, l, l, t, ldt, tau, rest);
         if (done && r != 0) copyR<T>(l, t, ldt, r, l);
         break;
       case IDENTITY:
         done = identityRows<T>(work, l, n, x);
         break;
       default:
-        done = applyReflectorsSlice<T>(work, I, J, l, n, l, 0, t, ldt, tau, x, n, rest);
+        done = applyReflectorsSlice<T>(work, I, J, l, n, l, 0, t, ldt, tau, x, n, rest, true);
         break;
     }
     if (!done) return interrupted();

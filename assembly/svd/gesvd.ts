@@ -5,8 +5,8 @@
 // All work is done on M (long×p, long >= p), held by columns: M = A, or M = Aᵀ for a wide A, whose rows then are the
 // columns. Vectors are computed by rows: ut holds the p (or all) left vectors of M, vt the right ones.
 
-import { amax, scalPower } from "../blas/level1";
-import { fill, lacpy, setIdentity } from "../blas/matrix";
+import { fill, setIdentity } from "../blas/matrix";
+import { copyInSlice, scalePowerSlice, transposeOutSlice } from "../blas/transfer";
 import { exponent, scaleByPowerOfTwo } from "../machine";
 import { at } from "../simd";
 import { HEAD_BYTES, begin, cursor, interrupted, openSlice, setCursor, spend } from "../slice";
@@ -105,14 +105,16 @@ export function gesvd<T>(
     let done = true;
     switch (cursor(work, PHASE)) {
       case COPY:
-        done = copyIn<T>(work, p, long, a, wide ? rs : cs, wide ? cs : rs, t, ldt, s);
+        done = copyInSlice<T>(work, I, p, long, a, wide ? rs : cs, wide ? cs : rs, t, ldt, s);
+        if (done) setCursor(work, EXPONENT, load<T>(s) == <T>0 ? 0 : exponent<T>(load<T>(s)));
         break;
       case SCALE:
-        done = scale<T>(work, p, long, t, ldt);
+        // brings max |a| into [1, 2)
+        done = scalePowerSlice<T>(work, I, p, long, -cursor(work, EXPONENT), t, ldt);
         break;
       case FACTOR:
         if (!factored) break;
-        done = geqrfSlice<T>(work, I, J, long, p, t, ldt, tau, rest);
+        done = geqrfSlice<T>(work, I, J, long, p, p, t, ldt, tau, rest);
         if (done) copyR<T>(p, t, ldt, r, ldp);
         break;
       case REDUCE:
@@ -144,7 +146,7 @@ export function gesvd<T>(
         done = applyReflectorsSlice<T>(work, I, J, k, long, p, 0, t, ldt, factored ? tau : tauq, left, ldl, rest);
         break;
       case LEFT_OUT:
-        if (!wide) done = transposeOut<T>(work, long, k, x, ldt, u);
+        if (!wide) done = transposeOutSlice<T>(work, I, long, k, x, ldt, u);
         break;
       case RIGHT:
         // right vectors of M: P·V_B
@@ -154,7 +156,7 @@ export function gesvd<T>(
         done = applyReflectorsSlice<T>(work, I, J, p, p, p - 1, 1, reflectors, ldp, taup, right, ldv, rest);
         break;
       case RIGHT_OUT:
-        if (wide) done = transposeOut<T>(work, p, p, x, ldp, u);
+        if (wide) done = transposeOutSlice<T>(work, I, p, p, x, ldp, u);
         break;
       default:
         break;
@@ -215,37 +217,6 @@ function solveBidiagonal<T>(
   return 0;
 }
 
-/** t (rows×n) <- A by rows; its largest entry into *largest. */
-function copyIn<T>(
-  head: usize, rows: i32, n: i32, a: usize, rs: i32, cs: i32, t: usize, ldt: i32, largest: usize,
-): bool {
-  for (let i = cursor(head, I); i < rows; i += 4) {
-    const some = min<i32>(4, rows - i), to = at<T>(t, i * ldt);
-    lacpy<T>(some, n, at<T>(a, i * rs), rs, cs, to, ldt);
-    let most = i == 0 ? <T>0 : load<T>(largest);
-    for (let j = 0; j < some; j++) most = max<T>(most, amax<T>(n, at<T>(to, j * ldt), 1));
-    store<T>(largest, most);
-    setCursor(head, I, i + 4);
-    if (spend(8 * <f64>some * <f64>n)) return false;
-  }
-  const most = load<T>(largest);
-  setCursor(head, EXPONENT, most == <T>0 ? 0 : exponent<T>(most));
-  setCursor(head, I, 0);
-  return true;
-}
-
-/** X (rows×n) <- X·2^-k, which brings max |x| into [1, 2). */
-function scale<T>(head: usize, rows: i32, n: i32, x: usize, ldx: i32): bool {
-  const k = cursor(head, EXPONENT);
-  for (let i = cursor(head, I); i < rows && k != 0; i++) {
-    scalPower<T>(n, -k, at<T>(x, i * ldx));
-    setCursor(head, I, i + 1);
-    if (spend(2 * <f64>n)) return false;
-  }
-  setCursor(head, I, 0);
-  return true;
-}
-
 /** x (k×n) <- rows positions_i of b (p×p) and zeros behind them; below, rows of the identity. */
 function embed<T>(
   head: usize, p: i32, k: i32, n: i32, b: usize, ldb: i32, positions: usize, x: usize, ldx: i32,
@@ -261,18 +232,6 @@ function embed<T>(
     }
     setCursor(head, I, i + 1);
     if (spend(2 * <f64>n)) return false;
-  }
-  setCursor(head, I, 0);
-  return true;
-}
-
-/** out (rows×columns, row-major) <- xᵀ. */
-function transposeOut<T>(head: usize, rows: i32, columns: i32, x: usize, ldx: i32, out: usize): bool {
-  for (let i = cursor(head, I); i < rows; i += 16) {
-    const some = min<i32>(16, rows - i);
-    lacpy<T>(some, columns, at<T>(x, i), 1, ldx, at<T>(out, i * columns), columns);
-    setCursor(head, I, i + 16);
-    if (spend(8 * <f64>some * <f64>columns)) return false;
   }
   setCursor(head, I, 0);
   return true;

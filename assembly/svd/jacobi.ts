@@ -131,7 +131,7 @@ export function gejsv<T>(
         if (i < end) rowOfR<T>(i, p, t, ldt, exponents, at<T>(l, i * ldp), grades);
         break;
       case LQ:
-        done = geqrfSlice<T>(work, I, J, p, rank, l, ldp, tau2, rest);
+        done = geqrfSlice<T>(work, I, J, p, rank, rank, l, ldp, tau2, rest);
         break;
       case COLUMNS_OF_L:
         end = rank;

@@ -1,5 +1,5 @@
-// QR factorisation M = Q·R by blocked Householder reflectors; xGEQRF. M (m×n, m >= n) is held by columns: row j of the
-// memory is column j of M.
+// QR factorisation M = Q·R by blocked Householder reflectors; xGEQRF. M (m×n) is held by columns: row j of the memory is
+// column j of M.
 
 import { copy } from "../blas/level1";
 import { gemv, ger } from "../blas/level2";
@@ -8,22 +8,23 @@ import { at } from "../simd";
 import { cursor, setCursor, spend } from "../slice";
 import { BLOCK, larfb, larfg, larft } from "./householder";
 
-/** Working memory of geqrf in elements. */
+/** Working memory of geqrf in elements; n counts all columns. */
 export function geqrfWork(m: i32, n: i32): i32 {
   return BLOCK * m + BLOCK * BLOCK + 2 * BLOCK * n;
 }
 
 /**
- * A slice of the factorisation; true when it is complete. t (n rows of m, ldt apart): column j of M below its diagonal <-
- * reflector j, on and above it <- column j of R. tau: n elements; work: geqrfWork(m, n) elements, which keep their content
- * between slices. The head's cursors `column` and `row` start at 0.
+ * A slice of the factorisation of M's first p columns, p <= min(m, n); true when it is complete. t (n rows of m, ldt
+ * apart): column j < p of M below its diagonal <- reflector j, on and above it <- column j of R; the columns behind them
+ * <- Qᵀ times them: the rest of R, or right-hand sides. tau: p elements; work: geqrfWork(m, n) elements, which keep their
+ * content between slices. The head's cursors `column` and `row` start at 0.
  */
 export function geqrfSlice<T>(
-  head: usize, column: i32, row: i32, m: i32, n: i32, t: usize, ldt: i32, tau: usize, work: usize,
+  head: usize, column: i32, row: i32, m: i32, n: i32, p: i32, t: usize, ldt: i32, tau: usize, work: usize,
 ): bool {
   const v = work, s = at<T>(v, BLOCK * m), rest = at<T>(s, BLOCK * BLOCK);
-  for (let c = cursor(head, column); c < n; c++) {
-    const i = c % BLOCK, first = c - i, block = min<i32>(BLOCK, n - first), length = m - first, next = first + block;
+  for (let c = cursor(head, column); c < p; c++) {
+    const i = c % BLOCK, first = c - i, block = min<i32>(BLOCK, p - first), length = m - first, next = first + block;
     let j = cursor(head, row);
     if (j == 0) {
       factorColumn<T>(m, c, i, block, t, ldt, tau, at<T>(v, i * length), rest);

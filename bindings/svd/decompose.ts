@@ -25,14 +25,18 @@ export function placeMatrix(runtime: Runtime, value: TensorLike, argument: strin
   return placed;
 }
 
-/** @internal NonFiniteError with the position of the first NaN or Infinity. */
+/** @internal NonFiniteError with the position of the first NaN or Infinity, one number an axis. */
 export function checkAllFinite(runtime: Runtime, a: Tensor, argument: string): void {
   const { firstNonFinite } = runtime[a.dtype];
   // the range between the first and the last element holds nothing else: one call instead of one a matrix
   const last = a.shape.reduce((sum, length, axis) => sum + (length - 1) * (a.strides[axis] as number), 0);
   if (a.ndim > 2 && last + 1 === a.size && firstNonFinite(1, a.size, a.pointer, a.size, 1) < 0) return;
   let index = 0;
-  for (const { pointer, rows, columns, rowStride, columnStride } of matrices(a)) {
+  const vector =
+    a.ndim === 1 ? { rows: 1, columns: a.size, rowStride: a.size, columnStride: a.strides[0] ?? 1 } : undefined;
+  for (const { pointer, rows, columns, rowStride, columnStride } of vector === undefined
+    ? matrices(a)
+    : [{ pointer: a.pointer, ...vector }]) {
     const at = firstNonFinite(rows, columns, pointer, rowStride, columnStride);
     if (at >= 0) {
       const element =

@@ -11,7 +11,6 @@ import { BUILD } from "./build.js";
 export interface RawRoutines extends Routines {
   dot(n: number, x: number, incx: number, y: number, incy: number): number;
   axpy(n: number, alpha: number, x: number, incx: number, y: number, incy: number): void;
-  scal(n: number, alpha: number, x: number, incx: number): void;
   nrm2(n: number, x: number, incx: number): number;
   rot(n: number, x: number, incx: number, y: number, incy: number, c: number, s: number): void;
   gemv(

@@ -12,10 +12,22 @@ import {
   factorize,
   type InitOptions,
   init,
+  type Kabsch,
+  kabsch,
+  type LowRank,
+  type Lstsq,
+  lowRank,
+  lstsq,
   matmul,
+  matrixRank,
   type Nested,
   NonFiniteError,
+  norm,
   OutOfMemoryError,
+  pinv,
+  type Qr,
+  qr,
+  type Rank,
   type Recommendation,
   type Svd,
   scope,
@@ -96,6 +108,31 @@ svd(single, { vectors: "some" });
 svd(single, { full: true });
 // @ts-expect-error: a text is no matrix
 svd("1 2");
+
+// what stands on them
+const [triangular, orthogonal] = [qr(single, { mode: "r" }), qr(double)];
+sure<Same<typeof triangular, { r: Tensor<"f32"> }>>();
+sure<Same<typeof orthogonal, Qr<"f64">>>();
+const inverse = pinv(single, { rtol: 1e-3 });
+sure<Same<typeof inverse, Tensor<"f32">>>();
+const solved = lstsq(double, [1, 2]);
+sure<Same<typeof solved, Lstsq<"f64">>>();
+const rule: Rank = { energy: 0.9 };
+const approximation = lowRank(single, rule);
+sure<Same<typeof approximation, LowRank<"f32">>>();
+// one matrix gives numbers; of a batch the caller says that it is one
+const [size, rank, motion] = [norm(single, "nuc"), matrixRank(single), kabsch(double, double)];
+sure<Same<typeof size, number>>();
+sure<Same<typeof rank, number>>();
+sure<Same<typeof motion, Kabsch>>();
+const [sizes, ranks, batch] = [norm<Tensor>(single), matrixRank<Int32Array>(single), lowRank<Tensor>(single, rule)];
+sure<Same<typeof sizes, Tensor>>();
+sure<Same<typeof ranks, Int32Array>>();
+sure<Same<typeof batch.error.frobenius, Tensor>>();
+// @ts-expect-error: one rule only
+lowRank(single, { rank: 1, energy: 0.5 });
+// @ts-expect-error: no such tolerance
+pinv(single, { rcond: 1e-3 });
 
 // products
 const product = matmul(single, [[1], [2], [3]]);
@@ -193,4 +230,32 @@ single.hold();
 // @ts-expect-error: and the allocation
 Tensor.allocate;
 
-export { alone, chosen, copied, factors, full, gram, kept, load, lowrank, one, product, some, values, wrong, zero };
+export {
+  alone,
+  approximation,
+  batch,
+  best,
+  chosen,
+  copied,
+  factors,
+  full,
+  gram,
+  inverse,
+  kept,
+  load,
+  lowrank,
+  motion,
+  one,
+  orthogonal,
+  product,
+  rank,
+  ranks,
+  size,
+  sizes,
+  solved,
+  some,
+  triangular,
+  values,
+  wrong,
+  zero,
+};

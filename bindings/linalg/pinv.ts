@@ -1,0 +1,66 @@
+// Moore–Penrose inverse.
+
+import { checkOptions } from "../check.js";
+import type { TensorLike } from "../interop.js";
+import { run } from "../scope.js";
+import { placeMatrix } from "../svd/decompose.js";
+import { type DType, Tensor } from "../tensor.js";
+import { columnsAt, scaledProduct } from "./product.js";
+import {
+  checkTolerances,
+  decomposeScaled,
+  matrixBytes,
+  rankOf,
+  scaleByPowerOfTwo,
+  type Tolerances,
+  valuesOf,
+} from "./values.js";
+
+/**
+ * Moore–Penrose inverse A⁺ = V·diag(1/σ)·Uᵀ over the singular values above max(atol, rtol·σ₁). The default, max(m, n)·eps
+ * of the dtype, is that of PyTorch and SciPy; NumPy's, 1e-15 whatever the size and the dtype, keeps noise in f32.
+ *
+ * @param a (…, m, n); leading axes are a batch; any length may be 0
+ * @param options.atol absolute; default 0
+ * @param options.rtol relative to σ₁; 1 and more gives zeros
+ * @returns (…, n, m), in the dtype of `a`; the caller owns it
+ * @throws RangeError for a tolerance below 0; otherwise as svd()
+ * @example
+ * ```ts
+ * import { init, pinv } from "lowrank";
+ * await init();
+ * console.log(pinv([[2, 0], [0, 4], [0, 0]]).toArray()); // [ [ 0.5, 0, 0 ], [ 0, 0.25, 0 ] ]
+ * ```
+ */
+export function pinv<D extends DType>(a: Tensor<D>, options?: Tolerances): Tensor<D>;
+export function pinv(a: TensorLike, options?: Tolerances): Tensor;
+export function pinv(a: TensorLike, options?: Tolerances): Tensor {
+  return run((runtime) => {
+    const given = checkOptions(options, ["atol", "rtol"]);
+    const placed = placeMatrix(runtime, a, "a");
+    const tolerances = checkTolerances(given, placed);
+    const { dtype } = placed;
+    const [m, n] = placed.shape.slice(-2) as [number, number];
+    const p = Math.min(m, n);
+    const { u, s, vt, exponents } = decomposeScaled(runtime, placed, "thin");
+    const out = Tensor.allocate(runtime, [...placed.shape.slice(0, -2), n, m], dtype);
+    for (let i = 0; i < exponents.length && p > 0; i++) {
+      const e = exponents[i] as number;
+      const to = out.pointer + i * matrixBytes(placed, n, m);
+      const values = valuesOf(s, i);
+      const kept = values.subarray(0, rankOf(values, e, tolerances));
+      scaledProduct(
+        runtime,
+        dtype,
+        [n, m],
+        columnsAt(vt.pointer + i * matrixBytes(placed, p, n), n),
+        kept.map((value) => 1 / value),
+        columnsAt(u.pointer + i * matrixBytes(placed, m, p), p),
+        to,
+      );
+      // last, so that what is beyond the format is Infinity and not NaN
+      scaleByPowerOfTwo(runtime, dtype, to, n * m, -e);
+    }
+    return out;
+  });
+}
