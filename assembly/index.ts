@@ -1150,24 +1150,24 @@ export function dloraFreePages(count: i32, page: usize, next: usize): void {
   loraFreePages(count, page, next);
 }
 
-export function sloraPagesRecord(r: i32, hasBias: bool, scaling: f64, page: usize, record: usize): void {
-  loraPagesRecord(r, hasBias, scaling, page, record);
+export function sloraPagesRecord(page: usize): usize {
+  return loraPagesRecord(page);
 }
 
-export function dloraPagesRecord(r: i32, hasBias: bool, scaling: f64, page: usize, record: usize): void {
-  loraPagesRecord(r, hasBias, scaling, page, record);
+export function dloraPagesRecord(page: usize): usize {
+  return loraPagesRecord(page);
 }
 
 export function sloraWritePages(
-  inFeatures: i32, outFeatures: i32, r: i32, a: usize, b: usize, bias: usize, page: usize,
+  inFeatures: i32, outFeatures: i32, r: i32, a: usize, b: usize, bias: usize, scaling: f64, page: usize,
 ): usize {
-  return loraWritePages<f32>(inFeatures, outFeatures, r, a, b, bias, page);
+  return loraWritePages<f32>(inFeatures, outFeatures, r, a, b, bias, scaling, page);
 }
 
 export function dloraWritePages(
-  inFeatures: i32, outFeatures: i32, r: i32, a: usize, b: usize, bias: usize, page: usize,
+  inFeatures: i32, outFeatures: i32, r: i32, a: usize, b: usize, bias: usize, scaling: f64, page: usize,
 ): usize {
-  return loraWritePages<f64>(inFeatures, outFeatures, r, a, b, bias, page);
+  return loraWritePages<f64>(inFeatures, outFeatures, r, a, b, bias, scaling, page);
 }
 
 export function sgatherRows(count: i32, n: i32, rows: usize, src: usize, dst: usize): void {

@@ -39,8 +39,9 @@ export class OutOfMemoryError extends Error {
     readonly asked: number,
     readonly free: number,
     readonly maximum: number,
+    where = "kernel memory",
   ) {
-    super(`kernel memory: asked for ${asked} bytes, ${free} free of at most ${maximum}`);
+    super(`${where}: asked for ${asked} bytes, ${free} free of at most ${maximum}`);
   }
 }
 
@@ -55,6 +56,8 @@ export type ErrorCode =
   | "kernel_trap"
   | "guard"
   | "merged"
+  | "adapter_not_found"
+  | "adapter_in_use"
   | "no_forward"
   | "non_finite_merge"
   | "not_fitted";

@@ -507,8 +507,8 @@ export interface Routines {
   ): void;
   /** Writes the 32-byte record of an adapter that stands in matrices. */
   loraRecord(r: number, a: number, b: number, bias: number, scaling: number, record: number): void;
-  /** Writes the 32-byte record of an adapter that stands in pages. */
-  loraPagesRecord(r: number, hasBias: number, scaling: number, page: number, record: number): void;
+  /** The record of an adapter that stands in a chain of pages. */
+  loraPagesRecord(page: number): number;
   /** Bytes from one page to the next. */
   loraPageBytes(inFeatures: number, outFeatures: number): number;
   /** Chains `count` new pages in front of the chain `next`. */
@@ -521,6 +521,7 @@ export interface Routines {
     a: number,
     b: number,
     bias: number,
+    scaling: number,
     page: number,
   ): number;
   /** Puts the first `count` pages of a chain in front of the chain `next`. */

@@ -2,6 +2,7 @@
 
 export { LoraAdapter, type LoraAdapterOptions, type LoraCreateOptions, type LoraInit } from "./lora/adapter.js";
 export { type Applied, type ApplyOptions, applyLora } from "./lora/apply.js";
+export { type BatchedLoraOptions, batchedLora } from "./lora/batched.js";
 export { type CombineMethod, type CombineOptions, combineAdapters, type WeightedAdapter } from "./lora/combine.js";
 export type { AdapterGradients } from "./lora/compute.js";
 export { type InitLoraWeights, LoraConfig, type LoraConfigOptions } from "./lora/config.js";
@@ -14,5 +15,6 @@ export {
   type MergeOptions,
 } from "./lora/linear.js";
 export { type ParameterReport, type TrainableOptions, trainableParameters } from "./lora/parameters.js";
+export { AdapterPool, type AdapterPoolOptions, type PoolStats } from "./lora/pool.js";
 export { type MatchOptions, matchTargets, type TargetModule } from "./lora/targets.js";
 export { type QuantizedKind, QuantizedTensor, type QuantizeOptions, quantize } from "./quantized/quantize.js";

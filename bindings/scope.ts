@@ -99,9 +99,7 @@ export function run<R>(f: (runtime: Runtime) => R): R {
   try {
     return close(() => f(runtime));
   } catch (error) {
-    if (!isTrap(error)) throw error;
-    runtime.restart();
-    throw failure("kernel_trap", "the kernel trapped; it was made again and all tensors are intact", error);
+    throw afterTrap(runtime, error);
   } finally {
     callers = before;
     runtime.scratch.rewind(mark);
@@ -122,6 +120,13 @@ export function callBack<R>(f: () => R): R {
     tracker = inner;
     callers = before;
   }
+}
+
+/** @internal What a call throws on an error inside the kernel: a trap drops the instance and becomes an Error. */
+export function afterTrap(runtime: Runtime, error: unknown): unknown {
+  if (!isTrap(error)) return error;
+  runtime.restart();
+  return failure("kernel_trap", "the kernel trapped; it was made again and all tensors are intact", error);
 }
 
 function isTrap(error: unknown): boolean {

@@ -12,6 +12,9 @@ interface Chunk {
 /** The first chunk stays for good, so that small calls allocate nothing. */
 const FIRST_BYTES = 2 ** 18;
 
+/** More units than a chunk of at most 4 GiB has. */
+const MARK_UNITS = 2 ** 26;
+
 export class Scratch {
   readonly #allocator: Allocator;
   readonly #guarded: boolean;
@@ -34,9 +37,9 @@ export class Scratch {
     return this.#chunks[this.#chunks.length - 1] as Chunk;
   }
 
-  /** Where the stack stands: for rewind(). */
+  /** Where the stack stands: for rewind(). A small integer, which engines hold without allocating. */
   mark(): number {
-    return this.#chunks.length * 2 ** 33 + this.#current.top;
+    return this.#chunks.length * MARK_UNITS + this.#current.top / ALIGNMENT;
   }
 
   /** `bytes` of memory, 64-byte aligned, with any content, until the stack is rewound below it. */
@@ -52,11 +55,11 @@ export class Scratch {
   }
 
   rewind(mark: number): void {
-    const count = Math.floor(mark / 2 ** 33);
+    const count = Math.floor(mark / MARK_UNITS);
     while (this.#chunks.length > count) {
       this.#allocator.free(this.#current.pointer);
       this.#chunks.pop();
     }
-    this.#current.top = mark % 2 ** 33;
+    this.#current.top = (mark % MARK_UNITS) * ALIGNMENT;
   }
 }

@@ -6,7 +6,7 @@
 // An adapter is a record of RECORD_BYTES:
 //   i32 r, u32 hasBias | f64 scaling | u32 a (r×in), u32 b (out×r), u32 bias (out) | u32 page
 // Its factors stand in matrices, or, if page is not 0, in a chain of pages, one a rank-row and one more for the bias:
-//   u32 next | padding to 16 bytes | row of A (in), padded to 16 bytes | column of B (out)
+//   u32 next, padded to 16 bytes | the record, in the first page | row of A (in), padded to 16 bytes | column of B (out)
 // The scale is folded into the r numbers between A and B; the bias is one more rank-row, whose number is the scale.
 
 import { lacpy } from "../blas/matrix";
@@ -16,7 +16,8 @@ import { LINE_BYTES, shrinkRow, shrinkTwoRows } from "./shrink";
 
 export const RECORD_BYTES: usize = 32;
 
-const PAGE_HEAD: usize = 16;
+const NEXT_BYTES: usize = 16;
+const PAGE_HEAD: usize = NEXT_BYTES + RECORD_BYTES;
 
 // @ts-ignore: decorator
 @inline function padded(bytes: usize, unit: usize): usize {
@@ -43,11 +44,18 @@ export function loraLinkPages(count: i32, first: usize, pageBytes: usize, next: 
   }
 }
 
+/** The record of an adapter that stands in a chain of pages. */
+export function loraPagesRecord(page: usize): usize {
+  return page + NEXT_BYTES;
+}
+
 /** Writes an adapter into the first pages of a chain (r, and one for the bias if that is not 0); returns the page after them. */
 export function loraWritePages<T>(
-  inFeatures: i32, outFeatures: i32, r: i32, a: usize, b: usize, bias: usize, page: usize,
+  inFeatures: i32, outFeatures: i32, r: i32, a: usize, b: usize, bias: usize, scaling: f64, page: usize,
 ): usize {
-  const offset = columnOffset<T>(inFeatures);
+  const offset = columnOffset<T>(inFeatures), record = loraPagesRecord(page);
+  loraRecord(r, 0, 0, bias, scaling, record);
+  store<u32>(record, <u32>page, 28);
   for (let j = 0; j < r; j++) {
     memory.copy(page + PAGE_HEAD, at<T>(a, j * inFeatures), at<T>(0, inFeatures));
     lacpy<T>(1, outFeatures, at<T>(b, j), outFeatures, r, page + offset, outFeatures);
@@ -204,17 +212,6 @@ export function loraRecord(r: i32, a: usize, b: usize, bias: usize, scaling: f64
   store<u32>(record, <u32>b, 20);
   store<u32>(record, <u32>bias, 24);
   store<u32>(record, 0, 28);
-}
-
-/** Writes the record of an adapter in pages. */
-export function loraPagesRecord(r: i32, hasBias: bool, scaling: f64, page: usize, record: usize): void {
-  store<i32>(record, r);
-  store<u32>(record, hasBias ? 1 : 0, 4);
-  store<f64>(record, scaling, 8);
-  store<u32>(record, 0, 16);
-  store<u32>(record, 0, 20);
-  store<u32>(record, 0, 24);
-  store<u32>(record, <u32>page, 28);
 }
 
 /** Bytes of working memory of loraAdd. */
