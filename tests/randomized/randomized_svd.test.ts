@@ -4,7 +4,9 @@
 import { describe, expect, test } from "vitest";
 import {
   capabilities,
+  csr,
   empty,
+  type LinearOperator,
   matmul,
   NonFiniteError,
   type RandomizedSvdOptions,
@@ -284,6 +286,104 @@ describe.each(DTYPES)("randomizedSvd(), bounds, %s", (dtype) => {
     // the twin: an error that is a hundredth larger than the bound, or eleven times smaller, is seen
     expect(wrongBounds(dtype, 20, 40, 1 / 11).length).toBeGreaterThan(10);
     expect(wrongBounds(dtype, 20, 40, 11).length).toBeGreaterThan(10);
+  });
+});
+
+describe.each(DTYPES)("randomizedSvd() of sparse matrices and operators, %s", (dtype) => {
+  const u = roundoff(dtype);
+  // one entry in seven, values that decay along the rows
+  const thinned = (m: number, n: number) =>
+    matrix(m, n, (i, j) => ((i * 5 + j * 3) % 7 === 0 ? Math.sin(1 + i * n + j) / (1 + i / 4) : 0));
+  const sparse = ({ m, n, data }: Matrix) => {
+    const [rows, cols, values]: number[][] = [[], [], []];
+    for (const [at, value] of data.entries()) {
+      if (value === 0) continue;
+      rows?.push(Math.floor(at / n));
+      cols?.push(at % n);
+      values?.push(value);
+    }
+    return csr.fromCoo(rows as number[], cols as number[], typed(dtype, values as number[]), [m, n]);
+  };
+  const operatorOf = (a: Tensor): LinearOperator => ({
+    shape: a.shape,
+    dtype: a.dtype,
+    apply: (x) => matmul(a, x),
+    applyTransposed: (y) => matmul(a.transpose(), y),
+  });
+
+  test.each([
+    [60, 40],
+    [40, 60],
+    [33, 33],
+    [50, 3],
+    [1, 9],
+  ])("randomizedSvd() gives what it gives for the dense matrix, %i×%i", (m, n) => {
+    const a = thinned(m, n);
+    const placed = place(a, dtype);
+    const k = Math.min(4, m, n);
+    const wanted = randomizedSvd(placed, k, { seed: 2 });
+    for (const given of [sparse(a), operatorOf(placed)]) {
+      const found = randomizedSvd(given, k, { seed: 2 });
+      expect([found.u.dtype, found.s.dtype, found.vt.dtype]).toEqual([dtype, dtype, dtype]);
+      const largest = wanted.s.data[0] as number;
+      expect(worstDistance(found.s, wanted.s, k)).toBeLessThan(100 * u * largest);
+      const error = residualNorms(placed, found);
+      expect(found.errorBound.spectral).toBeGreaterThanOrEqual(error.spectral);
+      expect(found.errorBound.frobenius).toBeGreaterThanOrEqual(error.frobenius);
+      const floor = 100 * u * largest;
+      expect(found.errorBound.spectral).toBeLessThan(10 * Math.max(error.spectral, floor));
+      expect(found.errorBound.frobenius).toBeLessThan(12 * Math.max(error.frobenius, floor));
+    }
+  });
+
+  test("randomizedSvd() of an empty sparse matrix, and of one at the ends of the format", () => {
+    const none = csr({ data: typed(dtype, 0), indices: [], indptr: [0, 0, 0, 0], shape: [3, 5] });
+    const found = randomizedSvd(none, 2);
+    expect(found.s.toArray()).toEqual([0, 0]);
+    expect(found.errorBound).toEqual({ spectral: 0, frobenius: 0 });
+    const a = thinned(30, 20);
+    const base = randomizedSvd(sparse(a), 3);
+    for (const power of dtype === "f32" ? [-100, 120] : [-1000, 1000]) {
+      const scaledOne = randomizedSvd(sparse(scaledMatrix(a, power)), 3);
+      for (let i = 0; i < 3; i++) {
+        const lifted = (scaledOne.s.data[i] as number) * 2 ** (-power / 2) * 2 ** (-power / 2);
+        expect(Math.abs(lifted - (base.s.data[i] as number))).toBeLessThan(100 * u);
+      }
+    }
+  });
+
+  test("randomizedSvd() passes on what an operator throws and refuses what it should not return", () => {
+    const a = place(thinned(9, 6), dtype);
+    const good = operatorOf(a);
+    const call = (changed: Partial<LinearOperator>) => () => randomizedSvd({ ...good, ...changed }, 2);
+    const throwing = () => {
+      throw new EvalError("mine");
+    };
+    const other = dtype === "f32" ? "f64" : "f32";
+    refuses(
+      [
+        ["it throws", call({ apply: throwing }), EvalError, "mine"],
+        ["it throws later", call({ applyTransposed: throwing }), EvalError, "mine"],
+        ["another dtype", call({ apply: () => zeros([9, 20], other) }), TypeError, /^"a.apply" expected a result in/],
+        [
+          "another shape",
+          call({ apply: () => zeros([6, 9], dtype) }),
+          RangeError,
+          /^"a.apply" expected a result of shape/,
+        ],
+      ],
+      [a],
+    );
+    const broken = (x: Tensor) => {
+      const y = matmul(a, x);
+      y.data[3] = Number.NaN;
+      return y;
+    };
+    expect(call({ apply: broken })).toThrow(NonFiniteError);
+    const data = typed(dtype, [1, Number.NaN]);
+    expect(() => randomizedSvd(csr({ data, indices: [0, 2], indptr: [0, 1, 2], shape: [2, 3] }), 1)).toThrow(
+      '"a" expected finite numbers, got NaN at [1, 2]',
+    );
   });
 });
 
