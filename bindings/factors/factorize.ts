@@ -5,8 +5,9 @@ import { ConvergenceError } from "../errors.js";
 import { MORE } from "../exports.js";
 import type { Runtime } from "../load.js";
 import { decodeMultiplier } from "../operator.js";
-import { checkProgress, type ProgressOptions } from "../progress.js";
+import { checkProgress, type Progress, type ProgressOptions } from "../progress.js";
 import { checkSeed, STREAM } from "../random.js";
+import { randomizedSvd } from "../randomized/randomized_svd.js";
 import { run } from "../scope.js";
 import { Csr } from "../sparse/csr.js";
 import { decompose } from "../svd/decompose.js";
@@ -22,7 +23,7 @@ export interface FactorizeOptions extends ProgressOptions {
   factors?: number | undefined;
   /**
    * "als": alternating least squares over the ratings that are there; "svd": the nearest matrix of that rank to the one whose gaps
-   * are filled with means and biases. Default "als".
+   * are filled with means and biases (by randomizedSvd where it is large). Default "als".
    */
   method?: (typeof METHODS)[number] | undefined;
   /**
@@ -37,6 +38,9 @@ export interface FactorizeOptions extends ProgressOptions {
   /** Of the start values. Default 0. */
   seed?: number | undefined;
 }
+
+/** Elements of a matrix whose SVD is computed in full. */
+const LARGEST_DENSE = 2 ** 18;
 
 /** The options, checked and complete. */
 interface Settings {
@@ -139,7 +143,7 @@ function alternate(
   byUser: Rows,
   k: number,
   exponent: number,
-  { lambda, damping, iterations, biased, seed, step }: Settings,
+  { method, lambda, damping, iterations, biased, seed, step }: Settings,
 ): Sides {
   const routines = runtime[dtype];
   const bytes = bytesOf(dtype);
@@ -153,13 +157,15 @@ function alternate(
   const work = runtime.scratch.push(routines.alsScratch(kp));
   // in the scale of the ratings, products of factors are 2^exponent times smaller
   const weight = lambda === 0 ? 0 : lambda * 2 ** -exponent;
+  // with "svd" the biases are the first half
+  const total = (method === "svd" ? 4 : 2) * iterations;
   let done = 0;
   const half = (rows: Rows, other: number, otherBias: Tensor, own: number, ownBias: Tensor) => {
     const { indptr, indices, values } = rows;
     routines.alsBegin(work);
     let failed: number;
     do {
-      step(done, 2 * iterations);
+      step(done, total);
       failed = routines.alsRows(
         0,
         rows.rows,
@@ -187,7 +193,7 @@ function alternate(
   const [users, items] = [Tensor.allocate(runtime, [m, k], dtype), Tensor.allocate(runtime, [n, k], dtype)];
   routines.lacpy(m, k, p, kp, 1, users.pointer, k);
   routines.lacpy(n, k, q, kp, 1, items.pointer, k);
-  step(done, 2 * iterations);
+  step(done, total);
   return { users, items, userBias, itemBias };
 }
 
@@ -206,7 +212,8 @@ function decomposeFilled(
   const data = Tensor.allocate(runtime, [count], dtype);
   runtime[dtype].ratingsResiduals(0, m, indptr, indices, values, userBias.pointer, itemBias.pointer, data.pointer);
   const residuals = Csr.make(shape, { ...lists, data });
-  const { u, s, vt } = truncated(runtime, residuals);
+  const { u, s, vt } = truncated(runtime, residuals, k, settings);
+  settings.step(4 * settings.iterations, 4 * settings.iterations);
   const side = (from: Tensor, length: number) => {
     const [rowStride, columnStride] = from.strides as [number, number];
     const out = Tensor.allocate(runtime, [length, k], dtype);
@@ -216,10 +223,13 @@ function decomposeFilled(
   return { users: side(u, m), items: side(vt.transpose(), n), userBias, itemBias };
 }
 
-/** The SVD of a sparse matrix; the matrix is disposed of. */
-function truncated(runtime: Runtime, a: Csr): Svd {
+/** The k largest values and their vectors of a sparse matrix, which is disposed of: exact ones of a small matrix. */
+function truncated(runtime: Runtime, a: Csr, k: number, { iterations, seed, step }: Settings): Svd {
+  const [m, n] = a.shape;
   try {
-    return decompose(runtime, a.toDense(), "thin");
+    if (m * n <= LARGEST_DENSE) return decompose(runtime, a.toDense(), "thin");
+    const onProgress = ({ done, total }: Progress) => step(2 * iterations * (1 + done / total), 4 * iterations);
+    return randomizedSvd(a, k, { seed, onProgress });
   } finally {
     a.dispose();
   }

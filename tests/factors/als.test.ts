@@ -18,7 +18,7 @@ interface Call {
 /** alsRows for all rows of the ratings, on an instance of its own. */
 function halfStep(dtype: DType, ratings: Ratings, k: number, other: Side, penalty: Penalty, call: Call = {}) {
   const { rows, columns, indptr, indices, data } = ratings;
-  const kernel = new SmallKernel(400);
+  const kernel = new SmallKernel(80);
   const { alsBegin, alsRows, alsScratch, paddedFactors } = kernel.routines(dtype);
   const kp = paddedFactors(k);
   let top = kernel.base;

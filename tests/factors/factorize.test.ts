@@ -1,7 +1,17 @@
 // factorize(): planted factors, the objective, both methods, every kind of empty, options, determinism, abort.
 
 import { describe, expect, test } from "vitest";
-import { type Csr, capabilities, csr, factorize, NonFiniteError, scope, svd, tensor } from "../../bindings/index.js";
+import {
+  type Csr,
+  capabilities,
+  csr,
+  factorize,
+  NonFiniteError,
+  scope,
+  svd,
+  svdvals,
+  tensor,
+} from "../../bindings/index.js";
 import type { DType } from "../../bindings/tensor.js";
 import { notOptions, refuses } from "../support/bad_input.js";
 import { Random } from "../support/random.js";
@@ -164,6 +174,25 @@ describe.each(DTYPES)("factorize(), %s", (dtype) => {
       for (const one of [model, u, s, vt]) one.dispose();
     }
     matrix.dispose();
+  });
+
+  test('factorize() with "svd" of a large matrix leaves what Eckart and Young say', () => {
+    const [m, n, k] = [600, 500, 3];
+    const random = new Random(31);
+    const { ratings } = planted(m, n, k, 0.2, 1, random);
+    const matrix = toCsr(dtype, ratings);
+    const seen: number[] = [];
+    const onProgress = ({ done, total }: { done: number; total: number }) => seen.push(done / total);
+    const model = factorize(matrix, { factors: 5, method: "svd", biased: false, onProgress });
+    expect(seen).toEqual([...seen].sort((x, y) => x - y));
+    expect(seen.at(-1)).toBe(1);
+    const s = svdvals(tensor(ratings.data, { shape: [m, n] }));
+    const left = s.data.subarray(5).reduce((sum, x) => sum + x * x, 0);
+    const wanted = Math.sqrt(left / (m * n));
+    expect(wanted).toBeGreaterThan(0.15);
+    // the mean and two biases make the rank of the truth five
+    expect(Math.abs(model.rmse(matrix) / wanted - 1)).toBeLessThan(1e-3);
+    for (const one of [model, matrix, s]) one.dispose();
   });
 
   test("factorize(): users and items without ratings are predicted by mean and biases", () => {
