@@ -5,8 +5,8 @@
  * for the array types that it has met, and code that has met two is slower than code that knows one.
  */
 export async function loadReference(dtype) {
-  const [gemm, gemv, svd, lora] = await Promise.all(
-    ["gemm", "gemv", "svd", "lora"].map((name) => import(`./${name}.mjs?${dtype}`)),
+  const [gemm, gemv, svd, lora, pca] = await Promise.all(
+    ["gemm", "gemv", "svd", "lora", "pca"].map((name) => import(`./${name}.mjs?${dtype}`)),
   );
-  return { ...gemm, ...gemv, ...svd, ...lora };
+  return { ...gemm, ...gemv, ...svd, ...lora, ...pca };
 }
