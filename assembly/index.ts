@@ -59,6 +59,7 @@ import { bdsqr, bdsqrWork } from "./svd/bidiagonal_qr";
 import { lasq1, lasq1Work } from "./svd/dqds";
 import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
 import { flipByColumns } from "./svd/sign";
+import { decode, encode } from "./safetensors/convert";
 import { begin, openSlice, setSlice } from "./slice";
 import { warmUp, warmUpBytes } from "./warm_up";
 
@@ -1360,6 +1361,24 @@ export function dproductSvd(
   m: i32, n: i32, r: i32, c: usize, d: usize, ut: usize, s: usize, vt: usize, work: usize,
 ): i32 {
   return productSvd<f64>(m, n, r, c, d, ut, s, vt, work);
+}
+
+// Files
+
+export function sdecode(type: i32, n: i32, src: usize, dst: usize): void {
+  decode<f32>(type, n, src, dst);
+}
+
+export function ddecode(type: i32, n: i32, src: usize, dst: usize): void {
+  decode<f64>(type, n, src, dst);
+}
+
+export function sencode(type: i32, n: i32, src: usize, dst: usize, work: usize): void {
+  encode<f32>(type, n, src, dst, work);
+}
+
+export function dencode(type: i32, n: i32, src: usize, dst: usize, work: usize): void {
+  encode<f64>(type, n, src, dst, work);
 }
 
 // An inner function, exported so that the optimiser keeps it apart from its only caller (ARCHITECTURE.md, "Hot loops").

@@ -45,6 +45,23 @@ export class OutOfMemoryError extends Error {
   }
 }
 
+/** A file is not what it should be, or cannot be read as it must be. */
+export class FileFormatError extends Error {
+  override readonly name = "FileFormatError";
+  readonly code = "file_format";
+  /**
+   * @param reason what is wrong, and what to do if something can be done
+   * @param offset byte of the file where it was found
+   */
+  constructor(
+    readonly reason: string,
+    readonly offset: number,
+    cause?: unknown,
+  ) {
+    super(`${reason} (byte ${offset})`, cause === undefined ? undefined : { cause });
+  }
+}
+
 /** Other failures carry one of these codes on a plain Error. */
 export type ErrorCode =
   | "not_initialized"

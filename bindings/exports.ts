@@ -652,6 +652,10 @@ export interface Routines {
     vt: number,
     work: number,
   ): number;
+  /** dst <- src (n stored numbers of a type, numbered in bindings/safetensors/convert.ts). */
+  decode(type: number, n: number, src: number, dst: number): void;
+  /** dst (stored numbers) <- src (n elements); work: n f32, for f64 to F16 and BF16. */
+  encode(type: number, n: number, src: number, dst: number, work: number): void;
 }
 
 export interface KernelExports {

@@ -36,7 +36,12 @@ async function buildKernels() {
 /** Bundles the entries (shared code in chunks, so that all entries use one kernel), emits types, copies the kernels. */
 async function buildDist() {
   await rm("dist", { recursive: true, force: true });
-  const entries = { index: "bindings/index.ts", slim: "bindings/slim.ts", lora: "bindings/lora.ts" };
+  const entries = {
+    index: "bindings/index.ts",
+    slim: "bindings/slim.ts",
+    lora: "bindings/lora.ts",
+    safetensors: "bindings/safetensors.ts",
+  };
   await build({
     entryPoints: entries,
     outdir: "dist",
