@@ -6,6 +6,9 @@ export { type BatchedLoraOptions, batchedLora } from "./lora/batched.js";
 export { type CombineMethod, type CombineOptions, combineAdapters, type WeightedAdapter } from "./lora/combine.js";
 export type { AdapterGradients } from "./lora/compute.js";
 export { type InitLoraWeights, LoraConfig, type LoraConfigOptions } from "./lora/config.js";
+export type { AdapterFile, AdapterFormat, ModuleKind } from "./lora/files/adapter_file.js";
+export { type AdapterSource, type LoadAdapterOptions, loadAdapter } from "./lora/files/load.js";
+export { type SaveAdapterOptions, saveAdapter } from "./lora/files/save.js";
 export {
   type BackwardOptions,
   type ForwardOptions,

@@ -2,6 +2,7 @@
 
 import { checkOptions, describe, expected } from "../check.js";
 import type { LoraConfig } from "./config.js";
+import { pythonExpression } from "./python_expression.js";
 
 /** A module by its name, or with what is known of it. */
 export type TargetModule =
@@ -86,7 +87,7 @@ export function patternValue(
   argument: string,
 ): number {
   for (const [key, value] of Object.entries(pattern)) {
-    if (expression(`(?:.*\\.)?(?:${key})`, argument).test(name)) return value;
+    if (pythonExpression(`(?:.*\\.)?(?:${key})`, argument).test(name)) return value;
   }
   return otherwise;
 }
@@ -98,8 +99,9 @@ function isInLayers(name: string, { layersToTransform, layersPattern }: LoraConf
   if (layers.length === 0) return true;
   const patterns = layersPattern === undefined || layersPattern.length === 0 ? ["[^.]+"] : [layersPattern].flat();
   for (const pattern of patterns) {
-    const found = new RegExp(`^(?:.*?\\.)??(?:${pattern})\\.(\\d+)\\.`).exec(name);
-    if (found !== null) return layers.includes(Number(found[1]));
+    const found = pythonExpression(`(?:.*?\\.)??(?:${pattern})\\.(\\d+)\\..*`, "layersPattern").exec(name);
+    // the pattern may have groups of its own
+    if (found !== null) return layers.includes(Number(found[found.length - 1]));
   }
   return false;
 }
@@ -107,22 +109,13 @@ function isInLayers(name: string, { layersToTransform, layersPattern }: LoraConf
 /** A text is a regular expression for the whole name, an array has names or their last parts. */
 function chooser(targets: unknown, argument: string): (name: string) => boolean {
   if (typeof targets === "string") {
-    const whole = expression(targets, argument);
+    const whole = pythonExpression(targets, argument);
     return (name) => whole.test(name);
   }
   if (!Array.isArray(targets) || targets.some((one) => typeof one !== "string")) {
     throw new TypeError(expected(argument, "a string or an array of names", describe(targets)));
   }
   return (name) => targets.some((one: string) => name === one || name.endsWith(`.${one}`));
-}
-
-/** Python's re.fullmatch; its (?P<name>…) is (?<name>…) here. */
-function expression(pattern: string, argument: string): RegExp {
-  try {
-    return new RegExp(`^(?:${pattern.replaceAll("(?P<", "(?<")})$`);
-  } catch {
-    throw new RangeError(expected(argument, "a regular expression", describe(pattern)));
-  }
 }
 
 function escaped(text: string): string {
