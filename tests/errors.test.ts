@@ -688,7 +688,27 @@ describe("bad input", () => {
 
   test("trainableParameters: bad input", () => {
     const shapes = { w: [2, 3] };
-    const known = '"r", "targetModules"';
+    const known = [
+      "r",
+      "loraAlpha",
+      "loraDropout",
+      "bias",
+      "targetModules",
+      "excludeModules",
+      "taskType",
+      "useRslora",
+      "useDora",
+      "loraBias",
+      "fanInFanOut",
+      "initLoraWeights",
+      "rankPattern",
+      "alphaPattern",
+      "layersToTransform",
+      "layersPattern",
+      "modulesToSave",
+    ]
+      .map((field) => `"${field}"`)
+      .join(", ");
     refuses([
       [
         "nothing",
@@ -752,10 +772,10 @@ describe("bad input", () => {
         '"r" expected an integer, got "4"',
       ],
       [
-        "targets as text",
-        () => trainableParameters(shapes, bad({ targetModules: "w" })),
+        "targets as number",
+        () => trainableParameters(shapes, bad({ targetModules: 5 })),
         TypeError,
-        '"targetModules" expected an array of names, got "w"',
+        '"targetModules" expected a string or an array of names, got 5',
       ],
       [
         "targets of numbers",

@@ -228,18 +228,20 @@ export function createAdapter<D extends DType>(options: LoraCreateOptions<D>, mo
     "dtype",
     "seed",
   ]);
+  const { r = 8, alpha = r, init = "kaiming", loraBias = false, useDora = false } = given;
   const inFeatures = checkInteger(given.inFeatures, "inFeatures", 0, MAX_SIZE);
   const outFeatures = checkInteger(given.outFeatures, "outFeatures", 0, MAX_SIZE);
-  const r = checkInteger(given.r ?? 8, "r", 1, MAX_SIZE);
+  checkInteger(r, "r", 1, MAX_SIZE);
   if (r * Math.max(inFeatures, outFeatures) > MAX_SIZE) {
     throw new RangeError(expected("r", `at most ${MAX_SIZE} elements a factor`, String(r)));
   }
-  const init = given.init === false ? false : checkOneOf(given.init ?? "kaiming", "init", INITS);
+  if (init !== false) checkOneOf(init, "init", INITS);
   if (init === "pissa" || init === "milora" || init === "olora") {
     throw failure("unsupported", `"init" expected "kaiming", "gaussian" or "unit", got "${init}": not available yet`);
   }
-  const loraBias = checkBoolean(given.loraBias ?? false, "loraBias");
-  const useDora = checkBoolean(given.useDora ?? false, "useDora");
+  checkFinite(alpha, "alpha");
+  checkBoolean(loraBias, "loraBias");
+  checkBoolean(useDora, "useDora");
   const seed = checkSeed(given.seed);
   const stream = STREAM.init + STREAMS * module;
   const base = given.base === undefined ? undefined : matrix(given.base, "base");
@@ -266,7 +268,7 @@ export function createAdapter<D extends DType>(options: LoraCreateOptions<D>, mo
     else routines.fill(b.size, 0, b.pointer);
     const bias = loraBias ? Tensor.allocate(runtime, [outFeatures], dtype) : undefined;
     if (bias !== undefined) routines.fill(bias.size, 0, bias.pointer);
-    const scaling = scalingOf(given.alpha === undefined ? r : checkFinite(given.alpha, "alpha"), r, given.useRslora);
+    const scaling = scalingOf(alpha, r, given.useRslora);
     const magnitude = useDora ? Tensor.allocate(runtime, [outFeatures], dtype) : undefined;
     if (magnitude !== undefined && base !== undefined) {
       const weight = place(runtime, base, dtype);
@@ -285,7 +287,7 @@ export function createAdapter<D extends DType>(options: LoraCreateOptions<D>, mo
       b,
       ...(bias && { bias }),
       ...(magnitude && { magnitude }),
-      ...(given.alpha !== undefined && { alpha: given.alpha }),
+      alpha,
       ...(given.useRslora !== undefined && { useRslora: given.useRslora }),
       ...(given.dropout !== undefined && { dropout: given.dropout }),
     });

@@ -45,10 +45,9 @@ export function applyLora(
   config: LoraConfig | LoraConfigOptions,
   options?: ApplyOptions,
 ): Applied {
-  const given = checkOptions(options, ["name", "seed"]);
-  const name = given.name ?? "default";
+  const { name = "default", seed: givenSeed } = checkOptions(options, ["name", "seed"]);
   if (typeof name !== "string") throw new TypeError(expected("name", "a string", describe(name)));
-  const seed = checkSeed(given.seed);
+  const seed = checkSeed(givenSeed);
   if (typeof modules !== "object" || modules === null || Array.isArray(modules)) {
     throw new TypeError(expected("modules", "layers by their names", describe(modules)));
   }

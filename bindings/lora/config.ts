@@ -112,28 +112,44 @@ export class LoraConfig {
 
   /** @throws TypeError for an unknown field or a wrong type; RangeError for a value or a combination PEFT refuses */
   constructor(options?: LoraConfigOptions) {
-    const given = checkOptions(options, FIELDS, "config");
-    this.r = checkInteger(given.r ?? 8, "r", 1, 2 ** 30);
-    this.loraAlpha = checkFinite(given.loraAlpha ?? 8, "loraAlpha");
-    this.loraDropout = checkNumberIn(given.loraDropout ?? 0, "loraDropout", 0, 1);
-    this.bias = checkOneOf(given.bias ?? "none", "bias", BIASES);
-    this.targetModules = checkNames(given.targetModules, "targetModules");
-    this.excludeModules = checkNames(given.excludeModules, "excludeModules");
-    this.taskType = given.taskType === undefined ? undefined : checkText(given.taskType, "taskType");
-    this.useRslora = checkBoolean(given.useRslora ?? false, "useRslora");
-    this.useDora = checkBoolean(given.useDora ?? false, "useDora");
-    this.loraBias = checkBoolean(given.loraBias ?? false, "loraBias");
-    this.fanInFanOut = checkBoolean(given.fanInFanOut ?? false, "fanInFanOut");
-    const init = given.initLoraWeights ?? true;
-    this.initLoraWeights = typeof init === "boolean" ? init : checkOneOf(init, "initLoraWeights", INITS);
-    this.rankPattern = checkPattern(given.rankPattern, "rankPattern", (value, argument) =>
-      checkInteger(value, argument, 1, 2 ** 30),
-    );
-    this.alphaPattern = checkPattern(given.alphaPattern, "alphaPattern", checkFinite);
-    this.layersToTransform = checkLayers(given.layersToTransform);
-    this.layersPattern = checkNames(given.layersPattern, "layersPattern");
-    this.modulesToSave =
-      given.modulesToSave === undefined ? undefined : checkList(given.modulesToSave, "modulesToSave");
+    const {
+      r = 8,
+      loraAlpha = 8,
+      loraDropout = 0,
+      bias = "none",
+      targetModules,
+      excludeModules,
+      taskType,
+      useRslora = false,
+      useDora = false,
+      loraBias = false,
+      fanInFanOut = false,
+      initLoraWeights = true,
+      rankPattern = {},
+      alphaPattern = {},
+      layersToTransform,
+      layersPattern,
+      modulesToSave,
+    } = checkOptions(options, FIELDS, "config");
+    const checkRank = (value: unknown, argument: string) => checkInteger(value, argument, 1, 2 ** 30);
+    this.r = checkRank(r, "r");
+    this.loraAlpha = checkFinite(loraAlpha, "loraAlpha");
+    this.loraDropout = checkNumberIn(loraDropout, "loraDropout", 0, 1);
+    this.bias = checkOneOf(bias, "bias", BIASES);
+    this.targetModules = checkNames(targetModules, "targetModules");
+    this.excludeModules = checkNames(excludeModules, "excludeModules");
+    this.taskType = taskType === undefined ? undefined : checkText(taskType, "taskType");
+    this.useRslora = checkBoolean(useRslora, "useRslora");
+    this.useDora = checkBoolean(useDora, "useDora");
+    this.loraBias = checkBoolean(loraBias, "loraBias");
+    this.fanInFanOut = checkBoolean(fanInFanOut, "fanInFanOut");
+    this.initLoraWeights =
+      typeof initLoraWeights === "boolean" ? initLoraWeights : checkOneOf(initLoraWeights, "initLoraWeights", INITS);
+    this.rankPattern = checkPattern(rankPattern, "rankPattern", checkRank);
+    this.alphaPattern = checkPattern(alphaPattern, "alphaPattern", checkFinite);
+    this.layersToTransform = checkLayers(layersToTransform);
+    this.layersPattern = checkNames(layersPattern, "layersPattern");
+    this.modulesToSave = modulesToSave === undefined ? undefined : checkList(modulesToSave, "modulesToSave");
     this.extra = {};
     if (this.useDora && this.loraBias) throw new TypeError(expected("loraBias", "false with useDora", "true"));
     if (this.layersToTransform !== undefined && typeof this.targetModules === "string") {
@@ -209,7 +225,6 @@ function checkPattern(
   argument: string,
   check: (value: unknown, argument: string) => number,
 ): Readonly<Record<string, number>> {
-  if (value === undefined) return {};
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new TypeError(expected(argument, "an object of numbers", describe(value)));
   }

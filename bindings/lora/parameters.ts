@@ -1,7 +1,9 @@
 // How many parameters an adapter trains.
 
-import { checkInteger, checkOptions, checkShape, describe, expected, sizeOf } from "../check.js";
+import { checkShape, describe, expected, sizeOf } from "../check.js";
+import { configOf, type LoraConfig, type LoraConfigOptions } from "./config.js";
 import { LoraLinear } from "./linear.js";
+import { patternValue, targetsOf } from "./targets.js";
 
 /** What trainableParameters() counts. */
 export interface ParameterReport {
@@ -17,19 +19,16 @@ export interface ParameterReport {
   toString(): string;
 }
 
-export interface TrainableOptions {
-  /** Rank of the adapters; default 8. */
-  r?: number;
-  /** Which matrices get one: the last part of their names; default: all. */
-  targetModules?: readonly string[];
-}
+/** What trainableParameters() takes of a config: rank, targets and patterns, DoRA, biases. */
+export type TrainableOptions = LoraConfig | LoraConfigOptions;
 
 /**
  * Counts the parameters that LoRA trains, of layers with their adapters or of shapes alone (nothing is allocated).
  *
  * @param layers named or listed LoraLinear layers; or a shape a parameter: (out, in) for a weight that may get an
  *   adapter, anything else (biases, norms) counts as base
- * @param config for shapes: rank and targets
+ * @param config for shapes: which matrices get an adapter, by PEFT's rules on names without ".weight" (default: all), and
+ *   of which size; with `bias` also which biases are trained
  * @example
  * ```ts
  * import { trainableParameters } from "lowrank/lora";
@@ -41,11 +40,7 @@ export function trainableParameters(
   layers: readonly LoraLinear[] | Readonly<Record<string, LoraLinear | readonly number[]>>,
   config?: TrainableOptions,
 ): ParameterReport {
-  const { r = 8, targetModules } = checkOptions(config, ["r", "targetModules"], "config");
-  checkInteger(r, "r", 1, 2 ** 30);
-  if (targetModules !== undefined && !isListOfText(targetModules)) {
-    throw new TypeError(expected("targetModules", "an array of names", describe(targetModules)));
-  }
+  const chosen = configOf(config === undefined ? {} : config);
   if (typeof layers !== "object" || layers === null) {
     throw new TypeError(expected("layers", "LoraLinear layers or shapes", describe(layers)));
   }
@@ -53,6 +48,7 @@ export function trainableParameters(
   // trained parameters of the base, and those of the adapters
   let own = 0;
   let added = 0;
+  const shapes = new Map<string, readonly number[]>();
   for (const [name, layer] of Object.entries(layers)) {
     if (layer instanceof LoraLinear) {
       const weights = layer.inFeatures * layer.outFeatures;
@@ -66,22 +62,39 @@ export function trainableParameters(
     } else {
       const shape = checkShape(layer, `layers[${JSON.stringify(name)}]`);
       base += sizeOf(shape);
-      if (shape.length === 2 && isTarget(name, targetModules))
-        added += r * ((shape[0] as number) + (shape[1] as number));
+      shapes.set(name, shape);
+    }
+  }
+  const targets = targetsAmong(shapes, chosen);
+  for (const [name, shape] of shapes) {
+    const module = moduleOf(name);
+    if (shape.length === 2) {
+      if (targets.has(module)) added += adapterSize(module, shape, chosen);
+    } else if (
+      name.endsWith(".bias") &&
+      (chosen.bias === "all" || (chosen.bias === "lora_only" && targets.has(module)))
+    ) {
+      own += sizeOf(shape);
     }
   }
   return report(own + added, base + added, base);
 }
 
-function isListOfText(value: unknown): boolean {
-  return Array.isArray(value) && value.every((item) => typeof item === "string");
+/** The modules that get an adapter: of the matrices those that the config chooses, or all. */
+function targetsAmong(shapes: ReadonlyMap<string, readonly number[]>, config: LoraConfig): Set<string> {
+  const matrices = [...shapes].filter(([, shape]) => shape.length === 2).map(([name]) => moduleOf(name));
+  return new Set(config.targetModules === undefined ? matrices : targetsOf(matrices, config));
 }
 
-/** PEFT's rule for a list: the name itself, or its last parts; ".weight" at the end does not count. */
-function isTarget(name: string, targets: readonly string[] | undefined): boolean {
-  if (targets === undefined) return true;
-  const module = name.endsWith(".weight") ? name.slice(0, -".weight".length) : name;
-  return targets.some((target) => module === target || module.endsWith(`.${target}`));
+/** A parameter's module: its name without the last ".weight" or ".bias". */
+function moduleOf(name: string): string {
+  return name.replace(/\.(weight|bias)$/, "");
+}
+
+function adapterSize(module: string, shape: readonly number[], config: LoraConfig): number {
+  const [out, inFeatures] = shape as [number, number];
+  const r = patternValue(config.rankPattern, module, config.r, "rankPattern");
+  return r * (out + inFeatures) + (config.useDora ? out : 0) + (config.loraBias ? out : 0);
 }
 
 function report(trainable: number, total: number, base: number): ParameterReport {

@@ -330,6 +330,10 @@ describe("LoraConfig", () => {
     [{ layersPattern: "h" }, RangeError, /^"layersPattern" expected layersToTransform beside it/],
     [{ modulesToSave: "score" }, TypeError, /^"modulesToSave" expected an array of names/],
     [[], TypeError, /^"config" expected an object/],
+    [{ r: null }, TypeError, '"r" expected an integer, got null'],
+    [{ bias: null }, TypeError, /^"bias" expected .* got null$/],
+    [{ targetModules: null }, TypeError, /^"targetModules" expected .* got null$/],
+    [{ rankPattern: null }, TypeError, '"rankPattern" expected an object of numbers, got null'],
   ])("LoraConfig: refuses %j", (options, kind, message) => {
     const make = () => new LoraConfig(options as never);
     expect(make).toThrow(kind);
@@ -465,6 +469,10 @@ describe("create", () => {
       [{ alpha: Infinity }, RangeError, /^"alpha"/],
       [{ dropout: 2 }, RangeError, /^"dropout"/],
       [{ rank: 2 }, TypeError, /^"options" expected only "inFeatures"/],
+      [{ r: null }, TypeError, /^"r" expected an integer, got null$/],
+      [{ init: null }, TypeError, /^"init" expected .* got null$/],
+      [{ init: true }, TypeError, /^"init" expected .* got true$/],
+      [{ alpha: null }, TypeError, /^"alpha" expected a number, got null$/],
     ] as const) {
       const make = () => LoraAdapter.create({ ...good, ...(change as object) });
       expect(make).toThrow(kind as never);

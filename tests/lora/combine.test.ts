@@ -397,6 +397,28 @@ describe("rules of PEFT", () => {
     expect(pruned(0.99)).toEqual([1, -2, 2, 2, 0, -1]);
   });
 
+  test("combineAdapters: a sum of 0 elects the positive sign, a zero agrees with none", () => {
+    const column = (values: number[], weight: number): One => ({
+      a: Float64Array.from(values),
+      b: Float64Array.of(1),
+      r: 1,
+      alpha: 1,
+      weight,
+    });
+    const ones = [column([3, 0, 0, -1], 1), column([-3, -2, 0, 2], 4), column([0, 0, 0, -4], 1)];
+    const elected = (majoritySignMethod: "total" | "frequency") =>
+      Array.from(
+        combine("f64", ones, { method: "ties", density: 1, majoritySignMethod }).a.toTyped(),
+        (value) => value + 0,
+      );
+    // roots of the weights: 1, 2, 1
+    expect(elected("total")).toEqual([3, -4, 0, -2.5]);
+    expect(elected("frequency")).toEqual([3, -4, 0, -2.5]);
+    (ones[1] as One).a[3] = 9;
+    expect(elected("total")).toEqual([3, -4, 0, 18]);
+    expect(elected("frequency")).toEqual([3, -4, 0, -2.5]);
+  });
+
   test.each(DTYPES)("combineAdapters: pruning agrees with sorting (%s)", (dtype) => {
     const random = new Random(21);
     for (const n of [1, 7, 1000]) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { zeros } from "../../bindings/index.js";
-import { LoraAdapter, LoraLinear, trainableParameters } from "../../bindings/lora.js";
+import { LoraAdapter, type LoraConfigOptions, LoraLinear, trainableParameters } from "../../bindings/lora.js";
 
 /** A layer with bias and one adapter of rank r. */
 function layer(inFeatures: number, outFeatures: number, r: number): LoraLinear {
@@ -63,6 +63,39 @@ describe("trainableParameters", () => {
     expect(count(["proj"])).toBe(0);
     expect(count([])).toBe(0);
     expect(trainableParameters(shapes, { r: 2, targetModules: [] }).total).toBe(64 * 64 * 2 + 16 * 64 + 256 * 64 + 64);
+  });
+
+  test("trainableParameters: PEFT's numbers for GPT-2's shapes", () => {
+    const shapes: Record<string, number[]> = { "transformer.wte.weight": [50257, 768], "lm_head.weight": [50257, 768] };
+    for (let i = 0; i < 12; i++) {
+      for (const [name, out, n] of [
+        ["attn.c_attn", 2304, 768],
+        ["attn.c_proj", 768, 768],
+        ["mlp.c_fc", 3072, 768],
+        ["mlp.c_proj", 768, 3072],
+      ] as const) {
+        shapes[`transformer.h.${i}.${name}.weight`] = [out, n];
+        shapes[`transformer.h.${i}.${name}.bias`] = [out];
+      }
+    }
+    const count = (config: LoraConfigOptions) => trainableParameters(shapes, config).trainable;
+    expect(count({ r: 4, targetModules: ["c_attn", "c_proj"] })).toBe(405_504);
+    expect(count({ r: 6, targetModules: "all-linear", excludeModules: ["wte"] })).toBe(884_736);
+    expect(count({ r: 4, targetModules: ["c_attn", "c_proj"], layersToTransform: [0, 5, 11] })).toBe(405_504 / 4);
+    expect(count({ r: 4, targetModules: ".*h\\.3\\.attn.*", rankPattern: { c_proj: 1 } })).toBe(4 * 3072 + 1536);
+    const attention = { r: 4, targetModules: ["c_attn"] };
+    expect(count({ ...attention, useDora: true })).toBe(12 * (4 * 3072 + 2304));
+    expect(count({ ...attention, loraBias: true, bias: "lora_only" })).toBe(12 * (4 * 3072 + 2 * 2304));
+    expect(count({ ...attention, bias: "all" })).toBe(12 * (4 * 3072 + 2304 + 768 + 3072 + 768));
+  });
+
+  test("trainableParameters: a trained base, its bias, magnitudes", () => {
+    const trained = new LoraLinear({ weight: zeros([3, 5]), bias: zeros([3]), trainable: true });
+    trained.addAdapter("a", { r: 2, useDora: true });
+    expect(trainableParameters([trained])).toMatchObject({ trainable: 18 + 16 + 3, total: 18 + 19 });
+    const biased = new LoraLinear({ weight: zeros([3, 5]), bias: zeros([3]) });
+    biased.addAdapter("a", { r: 2, bias: "lora_only" });
+    expect(trainableParameters({ biased })).toMatchObject({ trainable: 16 + 3, total: 18 + 16 });
   });
 
   test("trainableParameters: all adapters of a layer and their biases count", () => {

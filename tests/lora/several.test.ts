@@ -1,5 +1,6 @@
 // Several adapters on one layer: weighted sets, mixed batches, merges in any order, DoRA.
 
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { capabilities, type DType, scope, type Tensor } from "../../bindings/index.js";
 import { LoraAdapter, LoraLinear } from "../../bindings/lora.js";
@@ -244,6 +245,75 @@ describe("merges of several adapters", () => {
     );
     expect(layer.adapters).toEqual(["one", "eight", "broken"]);
     layer.dispose();
+  });
+});
+
+describe("any sequence of calls", () => {
+  type Call = ["merge" | "unmerge", number] | ["all"] | ["set", number, number] | ["toggle"] | ["batch"];
+  const calls: fc.Arbitrary<Call[]> = fc.array(
+    fc.oneof(
+      fc.tuple(fc.constantFrom("merge" as const, "unmerge" as const), fc.integer({ min: 1, max: 15 })),
+      fc.constant<Call>(["all"]),
+      fc.tuple(fc.constant("set" as const), fc.integer({ min: 0, max: 15 }), fc.constantFrom(1, -0.5)),
+      fc.constant<Call>(["toggle"]),
+      fc.constant<Call>(["batch"]),
+    ),
+    { maxLength: 12 },
+  );
+
+  test("LoraLinear: the output is that of the sets, whatever came before, and the base is never touched", () => {
+    const numbers = numbersOf("f64", 5, 4);
+    const names = Object.keys(RANKS);
+    const x = inputs("f64", 3, 5);
+    const placed = place("f64", x, [3, 5]);
+    fc.assert(
+      fc.property(calls, (sequence) => {
+        const layer = build(numbers);
+        const base = layer.weight.toTyped();
+        let active: { [name: string]: number } = { one: 1 };
+        let merged: { [name: string]: number } = {};
+        let enabled = true;
+        const { usedBytes } = capabilities();
+        for (const [what, bits = 0, factor = 1] of sequence) {
+          const chosen = names.filter((_, i) => (bits >> i) & 1);
+          const refused = (f: () => void) => expect(f).toThrow(expect.objectContaining({ code: "merged" }));
+          if (what === "merge") {
+            layer.merge(chosen);
+            for (const name of chosen) merged[name] ??= active[name] ?? 1;
+          } else if (what === "unmerge") {
+            layer.unmerge(chosen);
+            for (const name of chosen) delete merged[name];
+          } else if (what === "all") {
+            layer.unmerge();
+            merged = {};
+          } else if (what === "set") {
+            const wanted = Object.fromEntries(chosen.map((name) => [name, factor as number]));
+            const same =
+              JSON.stringify(Object.entries(wanted).sort()) === JSON.stringify(Object.entries(merged).sort());
+            if (Object.keys(merged).length === 0 || same) {
+              layer.setAdapters(wanted);
+              active = wanted;
+            } else refused(() => layer.setAdapters(wanted));
+          } else if (what === "toggle") {
+            enabled = !enabled;
+            layer.enabled = enabled;
+            if (!enabled) merged = {};
+          } else if (enabled && Object.keys(merged).length > 0) {
+            refused(() => layer.forward(placed, { adapters: ["one", null, "eight"] }));
+          }
+          expect(layer.merged).toEqual(names.filter((name) => name in merged));
+          expect(layer.active).toEqual(active);
+          const counting = !enabled ? {} : Object.keys(merged).length > 0 ? merged : active;
+          const y = scope(() => layer.forward(placed).toTyped());
+          expect(largestRowError(y, product(x, 3, weightOf(numbers, counting)), 4)).toBeLessThan(1e-12);
+        }
+        layer.unmerge();
+        expect(sameBits(layer.weight.toTyped(), base)).toBe(true);
+        expect(capabilities().usedBytes).toBe(usedBytes);
+        layer.dispose();
+      }),
+      { numRuns: 60, seed: 4 },
+    );
   });
 });
 

@@ -1,7 +1,7 @@
 // Gradients against central differences of the layer written down as its formula, and dropout.
 
 import { describe, expect, test } from "vitest";
-import { capabilities, type DType, scope, type Tensor } from "../../bindings/index.js";
+import { capabilities, type DType, scope, type Tensor, zeros } from "../../bindings/index.js";
 import { LoraAdapter, LoraLinear } from "../../bindings/lora.js";
 import { Random } from "../support/random.js";
 import { transpose } from "../support/reference.js";
@@ -418,6 +418,45 @@ describe("backward", () => {
       const slope = exact(values, index);
       expect(Math.abs(at(got?.toTyped() as Float64Array, index) - slope) / Math.abs(slope)).toBeLessThan(1e-6);
     }
+    layer.dispose();
+  });
+
+  test("backward: x and gradOutput of any form", () => {
+    const model = makeModel([{ loraBias: true }]);
+    const layer = build(model);
+    const g = new Random(2).array(24, "normal");
+    train(layer, model);
+    const expected = layer.backward(place("f64", g, [4, 6]));
+    const turned = place("f64", transpose(4, 5, model.x), [5, 4]).transpose();
+    layer.forward(turned, { train: true });
+    const rows = Array.from({ length: 4 }, (_, t) => Array.from(g.subarray(6 * t, 6 * t + 6)));
+    for (const form of [rows, place("f64", transpose(4, 6, g), [6, 4]).transpose(), { data: g, shape: [4, 6] }]) {
+      const got = layer.backward(form);
+      expect(got.x?.toTyped()).toEqual(expected.x?.toTyped());
+      expect(got.adapters.a0?.a.toTyped()).toEqual(expected.adapters.a0?.a.toTyped());
+      expect(got.weight?.toTyped()).toEqual(expected.weight?.toTyped());
+    }
+    for (const wrong of [zeros([4, 5]), zeros([6, 4]), zeros([24]), zeros([1, 4, 6])]) {
+      expect(() => layer.backward(wrong)).toThrow(/^"gradOutput" expected shape \(4, 6\), got \(/);
+    }
+    expect(() => layer.backward(zeros([4, 6], "f32"))).toThrow('"gradOutput" expected f64 as "weight", got f32');
+    expect(() => layer.backward("g" as never)).toThrow(TypeError);
+    expect(() => layer.backward(zeros([4, 6]), { x: 1 as never })).toThrow('"x" expected a boolean, got 1');
+    expect(() => layer.backward(zeros([4, 6]), { y: true } as never)).toThrow('"options" expected only "x", got "y"');
+    layer.dispose();
+  });
+
+  test("backward: NaN and Infinity pass through", () => {
+    const model = makeModel([{}]);
+    const layer = build(model);
+    train(layer, model);
+    const g = new Float64Array(24);
+    g[7] = Number.NaN;
+    const { x, adapters } = layer.backward(place("f64", g, [4, 6]));
+    expect(Array.from(x?.toTyped() as Float64Array, Number.isNaN)).toEqual(
+      Array.from({ length: 20 }, (_, i) => i >= 5 && i < 10),
+    );
+    expect(adapters.a0?.a.toTyped().every(Number.isNaN)).toBe(true);
     layer.dispose();
   });
 
