@@ -43,6 +43,28 @@ describe.runIf(BUILD === "simd")("examples", () => {
     for (let digit = 0; digit < 10; digit++) expect(svg).toContain(`>${digit}</text>`);
   });
 
+  test("speeches: the nearest are those that NumPy's exact SVD finds", async () => {
+    const text = await outputOf("speeches");
+    const lines = text.split("\n");
+    expect(lines[0]).toBe("233 speeches, 13157 terms, 331112 counts that are not zero");
+    // exactly 61.50 %
+    expect(Math.abs((numbersOf(lines[1] as string)[1] as number) - 61.5)).toBeLessThan(0.15);
+    const wanted = [
+      [0.41, "1862 Abraham Lincoln", 0.33, "1863 Abraham Lincoln", 0.3, "1857 James Buchanan"],
+      [0.71, "1895 Grover Cleveland", 0.61, "1877 Rutherford B Hayes", 0.43, "1885 Grover Cleveland"],
+      [0.61, "1980 Jimmy Carter", 0.44, "1951 Harry S Truman", 0.44, "1979 Jimmy Carter"],
+      [0.65, "2008 George W Bush", 0.64, "2007 George W Bush", 0.55, "2005 George W Bush"],
+    ] as const;
+    for (const [question, answers] of wanted.entries()) {
+      // neighbours that are about as near may change places
+      const found = new Map(lines.slice(3 + 4 * question, 6 + 4 * question).map((line) => [line.slice(7), line]));
+      for (let i = 0; i < answers.length; i += 2) {
+        const near = Number(found.get(answers[i + 1] as string)?.slice(2, 6));
+        expect(Math.abs(near - (answers[i] as number)), String(answers[i + 1])).toBeLessThan(0.05);
+      }
+    }
+  });
+
   test("ratings: the model fits as well as the noise allows, and predicts what it has not seen", async () => {
     const text = await outputOf("ratings");
     const [learned, kept] = numbersOf(text) as [number, number];
