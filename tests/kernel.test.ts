@@ -28,6 +28,8 @@ const HOT = [
   ["readColumns", "gemvRows8"],
   ["readColumns", "gemvColumns8"],
   ["larfb", "gemm"],
+  ["eliminate", "axpy"],
+  ["gaussian", "storePair"],
   ["trsmSlice", "gemm"],
   ["gemmSlice", "gemm"],
   ["buildVectors", "leftVector"],

@@ -3,9 +3,11 @@
 
 import { cospi, log, sinpi } from "../elementary";
 import { at } from "../simd";
-import { integer53, philox, word } from "./philox";
+import { blockOfFour, integer53, philox, philoxFour, word } from "./philox";
 
 const UNIT_53: f64 = 1.1102230246251565e-16; // 2^-53
+/** Integers of 53 bits to angles in multiples of π. */
+const TURN: f64 = 2.220446049250313e-16; // 2^-52
 
 /** n numbers of [0, 1): multiples of 2^-53, or of 2^-24, rounded down, in f32. Two a block. */
 export function uniform<T>(seed: u32, stream: u32, first: f64, n: i32, x: usize): void {
@@ -29,27 +31,49 @@ export function gaussian<T>(seed: u32, stream: u32, first: f64, n: i32, x: usize
   let block = start >> 1;
   let i = 0;
   if ((start & 1) != 0 && n > 0) {
-    const radius = gaussianPair(seed, stream, block++);
-    store<T>(x, <T>(radius * sinpi<f64>(turn())));
+    philox(seed, stream, block++);
+    store<T>(x, <T>(radius(integer53(0)) * sinpi<f64>(integer53(1) * TURN)));
     i = 1;
   }
-  for (; i < n; i += 2) {
-    const radius = gaussianPair(seed, stream, block++), angle = turn();
-    store<T>(at<T>(x, i), <T>(radius * cospi<f64>(angle)));
-    if (i + 1 < n) store<T>(at<T>(x, i + 1), <T>(radius * sinpi<f64>(angle)));
+  while (i + 2 <= n) {
+    if ((block & 3) == 0 && i + 8 <= n) {
+      philoxFour(seed, stream, block);
+      storePairs<T>(blockOfFour(0), at<T>(x, i));
+      storePairs<T>(blockOfFour(1), at<T>(x, i + 2));
+      storePairs<T>(blockOfFour(2), at<T>(x, i + 4));
+      storePairs<T>(blockOfFour(3), at<T>(x, i + 6));
+      block += 4;
+      i += 8;
+    } else {
+      philox(seed, stream, block++);
+      storePair<T>(integer53(0), integer53(1), at<T>(x, i));
+      i += 2;
+    }
+  }
+  if (i < n) {
+    philox(seed, stream, block);
+    store<T>(at<T>(x, i), <T>(radius(integer53(0)) * cospi<f64>(integer53(1) * TURN)));
   }
 }
 
-/** Draws a block; the radius √(−2·log u) with u in (0, 1]. A function of its own, so that the engine compiles it early. */
-function gaussianPair(seed: u32, stream: u32, block: u64): f64 {
-  philox(seed, stream, block);
-  return sqrt<f64>(-2 * log<f64>((integer53(0) + 1) * UNIT_53));
+/** The two numbers of a block from its words. */
+// @ts-ignore: decorator
+@inline function storePairs<T>(words: v128, x: usize): void {
+  const integers = v128.shr<u64>(words, 11);
+  storePair<T>(<f64>v128.extract_lane<u64>(integers, 0), <f64>v128.extract_lane<u64>(integers, 1), x);
 }
 
-/** The angle of the block, in multiples of π. */
+/** A function of its own, so that the engine compiles it early. */
+function storePair<T>(a: f64, b: f64, x: usize): void {
+  const r = radius(a), angle = b * TURN;
+  store<T>(x, <T>(r * cospi<f64>(angle)));
+  store<T>(at<T>(x, 1), <T>(r * sinpi<f64>(angle)));
+}
+
+/** √(−2·log u) for u = (a + 1)·2^-53 in (0, 1]. */
 // @ts-ignore: decorator
-@inline function turn(): f64 {
-  return integer53(1) * (2 * UNIT_53);
+@inline function radius(a: f64): f64 {
+  return sqrt<f64>(-2 * log<f64>((a + 1) * UNIT_53));
 }
 
 /**
@@ -59,14 +83,37 @@ function gaussianPair(seed: u32, stream: u32, block: u64): f64 {
 export function bernoulli<T>(
   seed: u32, stream: u32, first: f64, n: i32, probability: f64, value: T, x: usize,
 ): void {
-  const limit = probability * 4294967296; // 2^32
+  const limit = ceil<f64>(probability * 4294967296); // 2^32
   const start = <u64>first;
   let q = <i32>(start & 3);
   let block = start >> 2;
-  for (let i = 0; i < n; block++) {
-    philox(seed, stream, block);
-    for (; q < 4 && i < n; q++, i++) store<T>(at<T>(x, i), <f64>word(q) < limit ? value : <T>0);
-    q = 0;
+  let i = 0;
+  while (i < n) {
+    if (q == 0 && (block & 3) == 0 && i + 16 <= n && limit < 4294967296) {
+      philoxFour(seed, stream, block);
+      const bound = i32x4.splat(<i32>(<u32>limit)), values = v128.splat<T>(value);
+      storeChosen<T>(v128.lt<u32>(blockOfFour(0), bound), values, at<T>(x, i));
+      storeChosen<T>(v128.lt<u32>(blockOfFour(1), bound), values, at<T>(x, i + 4));
+      storeChosen<T>(v128.lt<u32>(blockOfFour(2), bound), values, at<T>(x, i + 8));
+      storeChosen<T>(v128.lt<u32>(blockOfFour(3), bound), values, at<T>(x, i + 12));
+      block += 4;
+      i += 16;
+    } else {
+      philox(seed, stream, block++);
+      for (; q < 4 && i < n; q++, i++) store<T>(at<T>(x, i), <f64>word(q) < limit ? value : <T>0);
+      q = 0;
+    }
+  }
+}
+
+/** Four numbers: the values where the mask, of 32 bits a number, is set, else 0. */
+// @ts-ignore: decorator
+@inline function storeChosen<T>(mask: v128, values: v128, x: usize): void {
+  if (sizeof<T>() == 4) {
+    v128.store(x, v128.and(mask, values));
+  } else {
+    v128.store(x, v128.and(v128.extend_low<i32>(mask), values));
+    v128.store(x, v128.and(v128.extend_high<i32>(mask), values), 16);
   }
 }
 

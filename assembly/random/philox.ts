@@ -46,3 +46,41 @@ export function integer53(half: i32): f64 {
     ? <f64>(((<u64>word1 << 32) | <u64>word0) >> 11)
     : <f64>(((<u64>word3 << 32) | <u64>word2) >> 11);
 }
+
+/** The words of the last four blocks, a block a lane. */
+let words0: v128 = i32x4(0, 0, 0, 0);
+let words1: v128 = i32x4(0, 0, 0, 0);
+let words2: v128 = i32x4(0, 0, 0, 0);
+let words3: v128 = i32x4(0, 0, 0, 0);
+
+/** The blocks counter … counter + 3 side by side; counter is a multiple of 4, so that none carries. */
+export function philoxFour(seed: u32, stream: u32, counter: u64): void {
+  let c0 = v128.add<i32>(i32x4.splat(<i32>counter), i32x4(0, 1, 2, 3)), c1 = i32x4.splat(<i32>(counter >> 32));
+  let c2 = i32x4.splat(0), c3 = c2;
+  let k0 = seed, k1 = stream;
+  const m0 = i32x4.splat(<i32>MULTIPLIER_0), m1 = i32x4.splat(<i32>MULTIPLIER_1);
+  for (let round = 0; round < 10; round++) {
+    const a = v128.extmul_low<u32>(c0, m0), b = v128.extmul_high<u32>(c0, m0);
+    const c = v128.extmul_low<u32>(c2, m1), d = v128.extmul_high<u32>(c2, m1);
+    c0 = v128.xor(v128.xor(v128.shuffle<i32>(c, d, 1, 3, 5, 7), c1), i32x4.splat(<i32>k0));
+    c1 = v128.shuffle<i32>(c, d, 0, 2, 4, 6);
+    c2 = v128.xor(v128.xor(v128.shuffle<i32>(a, b, 1, 3, 5, 7), c3), i32x4.splat(<i32>k1));
+    c3 = v128.shuffle<i32>(a, b, 0, 2, 4, 6);
+    k0 += WEYL_0;
+    k1 += WEYL_1;
+  }
+  words0 = c0;
+  words1 = c1;
+  words2 = c2;
+  words3 = c3;
+}
+
+/** The four words of block q of the last four. */
+// @ts-ignore: decorator
+@inline export function blockOfFour(q: i32): v128 {
+  const even = q < 2
+    ? v128.shuffle<i32>(words0, words1, 0, 4, 1, 5) : v128.shuffle<i32>(words0, words1, 2, 6, 3, 7);
+  const odd = q < 2
+    ? v128.shuffle<i32>(words2, words3, 0, 4, 1, 5) : v128.shuffle<i32>(words2, words3, 2, 6, 3, 7);
+  return (q & 1) == 0 ? v128.shuffle<i64>(even, odd, 0, 2) : v128.shuffle<i64>(even, odd, 1, 3);
+}

@@ -29,6 +29,7 @@ import {
   qr,
   type Rank,
   type Recommendation,
+  randomizedSvd,
   type Svd,
   scope,
   svd,
@@ -47,6 +48,16 @@ const double = tensor([
   [1, 2],
   [3, 4],
 ]);
+
+// the dtype of a randomized decomposition
+sure<Same<ReturnType<typeof projectSingle>, Tensor<"f32">>>();
+function projectSingle() {
+  return randomizedSvd(single, 1).u;
+}
+const bound: number = randomizedSvd([[1]], 1, { signal: new AbortController().signal }).errorBound.spectral;
+void bound;
+// @ts-expect-error: an unknown normaliser
+randomizedSvd(single, 1, { normalizer: "cholesky" });
 
 // the dtype of a tensor
 sure<Same<typeof single, Tensor<"f32">>>();
