@@ -17,7 +17,7 @@ const text = (variant: string) => readFileSync(`build/kernel.${variant}.wat`, "u
  * often, and who calls them. The optimiser inlines small functions silently.
  */
 const HOT = [
-  ["multiplyPackedB", "tileRow"],
+  ["gemm", "tileRow"],
   ["tileRow", "tile"],
   ["packRange", "packPanel"],
   ["syrk", "tileRow"],

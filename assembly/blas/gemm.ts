@@ -35,30 +35,19 @@ export function gemm<T>(
     gemmSmall<T>(m, n, k, alpha, a, rsa, csa, b, rsb, csb, beta, c, ldc);
     return;
   }
-  const kc = balanced(k, KC, 4), nc = balanced(n, NC, NR<T>());
+  const kc = balanced(k, KC, 4), mc = balanced(m, MC, MR), nc = balanced(n, NC, NR<T>());
   for (let jc = 0; jc < n; jc += nc) {
     const nb = min<i32>(nc, n - jc);
     for (let pc = 0; pc < k; pc += kc) {
       const kb = min<i32>(kc, k - pc);
       const factor = pc == 0 ? beta : <T>1;
       packRange<T>(NR<T>(), 0, nb, kb, at<T>(b, pc * rsb + jc * csb), csb, rsb, packedB());
-      multiplyPackedB<T>(m, nb, kb, alpha, at<T>(a, pc * csa), rsa, csa, factor, at<T>(c, jc), ldc);
+      for (let ic = 0; ic < m; ic += mc) {
+        const mb = min<i32>(mc, m - ic);
+        packRange<T>(MR, 0, mb, kb, at<T>(a, ic * rsa + pc * csa), rsa, csa, packedA());
+        multiplyBlock<T>(0, mb, nb, kb, alpha, factor, at<T>(c, ic * ldc + jc), ldc);
+      }
     }
-  }
-}
-
-/**
- * C <- alpha·A·B + beta·C where packedB() holds B (k×n, at most KC×NC) in panels: the seam for a B that is not
- * simply memory with strides.
- */
-export function multiplyPackedB<T>(
-  m: i32, n: i32, k: i32, alpha: T, a: usize, rsa: i32, csa: i32, beta: T, c: usize, ldc: i32,
-): void {
-  const mc = balanced(m, MC, MR);
-  for (let ic = 0; ic < m; ic += mc) {
-    const mb = min<i32>(mc, m - ic);
-    packRange<T>(MR, 0, mb, k, at<T>(a, ic * rsa), rsa, csa, packedA());
-    multiplyBlock<T>(0, mb, n, k, alpha, beta, at<T>(c, ic * ldc), ldc);
   }
 }
 

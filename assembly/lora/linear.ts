@@ -50,10 +50,7 @@ export function linear<T>(
     return;
   }
   // what the packing memory holds: all rows, or as many as do with whole blocks of inputs
-  const kc = balanced(inFeatures, KC, 4);
-  const part = balanced(tokens, 256, MR);
-  const panels = (min<i32>(part, tokens) + MR - 1) / MR;
-  const span = max<i32>(<i32>(PACKED_ROWS_BYTES / at<T>(0, panels * MR * kc)), 1) * kc;
+  const kc = balanced(inFeatures, KC, 4), part = packedPart(tokens), span = packedSpan<T>(min<i32>(part, tokens), kc);
   for (let t = 0; t < tokens; t += part) {
     const rows = min<i32>(part, tokens - t);
     for (let p = 0; p < inFeatures; p += span) {
@@ -71,8 +68,19 @@ export function linear<T>(
 /** Packed rows take the second part of the packing memory, a panel of W the first. */
 const PACKED_ROWS_BYTES: usize = 512 * 1024;
 
+/** Rows of x that are packed at a time. */
+export function packedPart(tokens: i32): i32 {
+  return balanced(tokens, 256, MR);
+}
+
+/** Inputs of that many rows that are packed at a time: whole blocks of kc. */
+export function packedSpan<T>(rows: i32, kc: i32): i32 {
+  const panels = (rows + MR - 1) / MR;
+  return max<i32>(<i32>(PACKED_ROWS_BYTES / at<T>(0, panels * MR * kc)), 1) * kc;
+}
+
 /** Rows of x into panels of MR rows, each in×MR, in packedB(). */
-function packRows<T>(rows: i32, inFeatures: i32, x: usize, ldx: i32): void {
+export function packRows<T>(rows: i32, inFeatures: i32, x: usize, ldx: i32): void {
   for (let t = 0; t < rows; t += MR) {
     packPanel<T>(MR, min<i32>(MR, rows - t), inFeatures, at<T>(x, t * ldx), ldx, 1, at<T>(packedB(), t * inFeatures));
   }

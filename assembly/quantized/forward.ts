@@ -1,11 +1,11 @@
 // y = x·Wᵀ + bias with a quantised W (out×in, kinds of weight.ts); x (tokens×in), bias (out) and y (tokens×out) are f32.
-// Many rows of x: W is decoded into the packed product's B, a panel of eight rows at a time. Few rows: the time goes into
+// Many rows of x: lora/linear.ts's product, where panels of eight rows of W are decoded as they are packed. Few rows: the time goes into
 // reading W, so it is multiplied as it is decoded, in registers.
 
-import { KC, NC, balanced, packedB } from "../blas/blocking";
-import { multiplyPackedB } from "../blas/gemm";
+import { KC, MR, balanced, packedA, packedB } from "../blas/blocking";
 import { amax, dot, scal } from "../blas/level1";
 import { packPanel } from "../blas/pack";
+import { packRows, packedPart, packedSpan, rowsOfTiles } from "../lora/linear";
 import { exponent, powerOfTwo } from "../machine";
 import { at } from "../simd";
 import { bfloat16Rows4 } from "./bfloat16";
@@ -16,10 +16,10 @@ import {
   BFLOAT16, FLOAT16, INT8, NF4, NF4_TWICE, TABLE_BYTES, blocksOf, decodeRange, prepareTable, rowBytes, rowMagnitudes,
 } from "./weight";
 
-/** Up to so many rows of x packing is not worth its time: NF4 costs most to decode, and the few-row product decodes for each row. */
+/** Up to so many rows of x packing is not worth its time: the few-row product decodes for each row anew. */
 // @ts-ignore: decorator
 @inline function isFew(kind: i32, tokens: i32): bool {
-  return tokens <= (kind >= NF4 ? 3 : 8);
+  return tokens <= (kind >= NF4 ? 3 : kind == FLOAT16 ? 4 : 8);
 }
 
 /** Rows of W to a panel: NR of f32. */
@@ -106,25 +106,29 @@ function packedForward(
     if (bias != 0) memory.copy(row, bias, at<f32>(0, outFeatures));
     else if (inFeatures == 0) memory.fill(row, 0, at<f32>(0, outFeatures));
   }
-  const kc = balanced(inFeatures, KC, BLOCK), nc = balanced(outFeatures, NC, PANEL);
-  for (let jc = 0; jc < outFeatures; jc += nc) {
-    const nb = min<i32>(nc, outFeatures - jc);
-    for (let pc = 0; pc < inFeatures; pc += kc) {
-      const kb = min<i32>(kc, inFeatures - pc);
-      for (let j = 0; j < nb; j += PANEL) {
-        const valid = min<i32>(PANEL, nb - j);
-        decodePanel(
-          kind, outFeatures, inFeatures, jc + j, valid, pc, kb, codes, scales, magnitudes, work, decoded, at<f32>(packedB(), j * kb),
-        );
+  if (inFeatures == 0) return;
+  const kc = balanced(inFeatures, KC, BLOCK), part = packedPart(tokens), span = packedSpan<f32>(min<i32>(part, tokens), kc);
+  for (let t = 0; t < tokens; t += part) {
+    const rows = min<i32>(part, tokens - t);
+    for (let p = 0; p < inFeatures; p += span) {
+      const depth = min<i32>(span, inFeatures - p);
+      packRows<f32>(rows, depth, at<f32>(x, t * inFeatures + p), inFeatures);
+      for (let o = 0; o < outFeatures; o += PANEL) {
+        const width = min<i32>(PANEL, outFeatures - o);
+        for (let q = 0; q < depth; q += kc) {
+          const kb = min<i32>(kc, depth - q);
+          decodePanel(kind, outFeatures, inFeatures, o, width, p + q, kb, codes, scales, magnitudes, work, decoded, packedA());
+          rowsOfTiles<f32>(
+            rows, width, kb, at<f32>(packedB(), q * MR), at<f32>(0, MR * depth), packedA(), bias != 0 || p + q > 0,
+            at<f32>(y, t * outFeatures + o), outFeatures,
+          );
+        }
       }
-      multiplyPackedB<f32>(
-        tokens, nb, kb, 1, at<f32>(x, pc), inFeatures, 1, pc > 0 || bias != 0 ? <f32>1 : <f32>0, at<f32>(y, jc), outFeatures,
-      );
     }
   }
 }
 
-/** A packed panel of B: rows row … row + valid - 1 of W, columns first … first + depth - 1, decoded and turned. */
+/** A packed panel: rows row … row + valid - 1 of W, columns first … first + depth - 1, decoded and turned. */
 function decodePanel(
   kind: i32, rows: i32, columns: i32, row: i32, valid: i32, first: i32, depth: i32, codes: usize, scales: usize,
   magnitudes: usize, table: usize, decoded: usize, dst: usize,
