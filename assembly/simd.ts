@@ -20,13 +20,6 @@
   return v128.add<T>(v128.mul<T>(a, b), c);
 }
 
-/** table[index] in every byte; indices are below 16, where the two instructions agree. */
-// @ts-ignore: decorator
-@inline export function lookUp(table: v128, index: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(table, index);
-  return v128.swizzle(table, index);
-}
-
 /** The sum of a vector's lanes, pairwise. */
 // @ts-ignore: decorator
 @inline export function sum<T>(v: v128): T {

@@ -11,9 +11,9 @@ import { at } from "../simd";
 import { bfloat16Rows4 } from "./bfloat16";
 import { FLOAT16_SHIFT, float16Rows4 } from "./float16";
 import { LIMB_BITS, int8Rows4, splitLimbs } from "./int8";
-import { BLOCK, nf4Row, writeTables } from "./nf4";
+import { BLOCK, nf4Row } from "./nf4";
 import {
-  BFLOAT16, FLOAT16, INT8, NF4, NF4_TWICE, TABLE_BYTES, blocksOf, decodeRange, prepareTable, rowBytes, rowMagnitudes,
+  BFLOAT16, FLOAT16, INT8, NF4, NF4_TWICE, TABLE_BYTES, blocksOf, decodeRange, pairsOf, prepareTable, rowBytes, rowMagnitudes,
 } from "./weight";
 
 /** Up to so many rows of x packing is not worth its time: the few-row product decodes for each row anew. */
@@ -137,7 +137,7 @@ function decodePanel(
     const m = kind < NF4
       ? <usize>0
       : rowMagnitudes(kind, rows, columns, row + q, first / BLOCK, blocksOf(depth), scales, table, magnitudes);
-    decodeRange(kind, columns, row + q, first, depth, codes, scales, m, at<f32>(decoded, q * depth));
+    decodeRange(kind, columns, row + q, first, depth, codes, scales, m, table, at<f32>(decoded, q * depth));
   }
   packPanel<f32>(PANEL, valid, depth, decoded, depth, 1, dst);
 }
@@ -174,10 +174,9 @@ function fewRows(
       else if (kind == BFLOAT16) bfloat16Rows4(done, w, step, from + 16, sums);
       else if (kind == FLOAT16) float16Rows4(done, w, step, from + 16, sums);
       else {
-        writeTables(decoded);
         for (let q = 0; q < valid; q++) {
           const row = w + <usize>q * step;
-          store<f32>(at<f32>(sums, q), nf4Row(done / BLOCK, row, magnitudes + <usize>q * apart, from + 16, decoded));
+          store<f32>(at<f32>(sums, q), nf4Row(done / BLOCK, row, magnitudes + <usize>q * apart, from + 16, pairsOf(table)));
         }
       }
     }
@@ -186,7 +185,7 @@ function fewRows(
       if (kind == INT8) s *= load<f32>(at<f32>(scales, o + q));
       if (done < inFeatures) {
         const row = at<f32>(x, t * inFeatures);
-        s += restOfRow(kind, inFeatures, o + q, done, codes, scales, magnitudes + <usize>q * apart, row, decoded);
+        s += restOfRow(kind, inFeatures, o + q, done, codes, scales, magnitudes + <usize>q * apart, row, decoded, table);
       }
       store<f32>(at<f32>(y, t * outFeatures + o + q), bias == 0 ? s : s + load<f32>(at<f32>(bias, o + q)));
     }
@@ -196,11 +195,12 @@ function fewRows(
 /** The products of columns from `done` on (a multiple of 8): decoded, then multiplied. */
 function restOfRow(
   kind: i32, columns: i32, row: i32, done: i32, codes: usize, scales: usize, magnitudes: usize, x: usize, decoded: usize,
+  table: usize,
 ): f32 {
   let s: f32 = 0;
   for (let first = done & -BLOCK; first < columns; first += KC) {
     const count = min<i32>(KC, columns - first);
-    decodeRange(kind, columns, row, first, count, codes, scales, at<f32>(magnitudes, first / BLOCK), decoded);
+    decodeRange(kind, columns, row, first, count, codes, scales, at<f32>(magnitudes, first / BLOCK), table, decoded);
     const skipped = max<i32>(done - first, 0);
     s += dot<f32>(count - skipped, at<f32>(decoded, skipped), 1, at<f32>(x, first + skipped), 1);
   }

@@ -6,7 +6,7 @@
 //   scales: f32 mean, f32 scale[⌈blocks/256⌉], u8 code[blocks]
 
 import { amax } from "../blas/level1";
-import { at, lookUp, sum } from "../simd";
+import { at, sum } from "../simd";
 
 /** Values of a block. */
 export const BLOCK: i32 = 64;
@@ -77,131 +77,83 @@ export function toNf4(n: i32, x: usize, codes: usize, magnitudes: usize): void {
   }
 }
 
-// The code book as f32, byte by byte: entry i has byte i of each table, the lowest first.
-//   -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
-//   -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-//   0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1
+/** Bytes of the table of pairs, and of the code book behind it. */
+export const PAIRS_BYTES: i32 = 2048 + 64;
 
-// @ts-ignore: decorator
-@inline function table0(): v128 {
-  return i8x16(0, -79, 48, -96, 77, 63, 113, 0, -1, -29, -35, 58, -72, -85, -77, 0);
+/**
+ * pairs (2 f32 for each byte of codes) <- the code book's values: bitsandbytes' sixteen. One load gives two weights, where looking
+ * up the bytes of an f32 by shuffles would take twice the instructions.
+ */
+export function fillPairs(pairs: usize): void {
+  const book = pairs + PAIRS_BYTES - 64;
+  store<f32>(book, -1);
+  store<f32>(book, -0.6961928009986877, 4);
+  store<f32>(book, -0.5250730514526367, 8);
+  store<f32>(book, -0.39491748809814453, 12);
+  store<f32>(book, -0.28444138169288635, 16);
+  store<f32>(book, -0.18477343022823334, 20);
+  store<f32>(book, -0.09105003625154495, 24);
+  store<f32>(book, 0, 28);
+  store<f32>(book, 0.07958029955625534, 32);
+  store<f32>(book, 0.16093020141124725, 36);
+  store<f32>(book, 0.24611230194568634, 40);
+  store<f32>(book, 0.33791524171829224, 44);
+  store<f32>(book, 0.44070982933044434, 48);
+  store<f32>(book, 0.5626170039176941, 52);
+  store<f32>(book, 0.7229568362236023, 56);
+  store<f32>(book, 1, 60);
+  for (let i = 0; i < 256; i++) {
+    store<f32>(at<f32>(pairs, 2 * i), load<f32>(at<f32>(book, i >> 4)));
+    store<f32>(at<f32>(pairs, 2 * i + 1), load<f32>(at<f32>(book, i & 15)));
+  }
 }
 
+/** Bytes a and b of codes: four values. */
 // @ts-ignore: decorator
-@inline function table1(): v128 {
-  return i8x16(0, 57, 107, 50, -94, 53, 120, 0, -6, -54, 4, 3, -92, 7, 19, 0);
-}
-
-// @ts-ignore: decorator
-@inline function table2(): v128 {
-  return i8x16(-128, 50, 6, -54, -111, 61, -70, 0, -94, 36, 124, -83, -31, 16, 57, -128);
-}
-
-// @ts-ignore: decorator
-@inline function table3(): v128 {
-  return i8x16(-65, -65, -65, -66, -66, -66, -67, 0, 61, 62, 62, 62, 62, 63, 63, 63);
-}
-
-/** The first and the second eight bytes of a and b, taken in turn. */
-// @ts-ignore: decorator
-@inline function zipLow(a: v128, b: v128): v128 {
-  return v128.shuffle<i8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-// @ts-ignore: decorator
-@inline function zipHigh(a: v128, b: v128): v128 {
-  return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-
-/** The same in units of two bytes. */
-// @ts-ignore: decorator
-@inline function zipLow2(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-}
-
-// @ts-ignore: decorator
-@inline function zipHigh2(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-}
-
-/** Sixteen codes, one a byte: dst (16 f32) <- magnitude·value. */
-// @ts-ignore: decorator
-@inline function store16(code: v128, magnitude: v128, dst: usize): void {
-  const a = lookUp(table0(), code), b = lookUp(table1(), code), c = lookUp(table2(), code), d = lookUp(table3(), code);
-  const ab = zipLow(a, b), AB = zipHigh(a, b), cd = zipLow(c, d), CD = zipHigh(c, d);
-  v128.store(dst, f32x4.mul(magnitude, zipLow2(ab, cd)));
-  v128.store(dst, f32x4.mul(magnitude, zipHigh2(ab, cd)), 16);
-  v128.store(dst, f32x4.mul(magnitude, zipLow2(AB, CD)), 32);
-  v128.store(dst, f32x4.mul(magnitude, zipHigh2(AB, CD)), 48);
-}
-
-/** The value of one code. */
-// @ts-ignore: decorator
-@inline function valueOf(code: i32): f32 {
-  const index = i8x16.splat(<i8>code);
-  const ab = zipLow(lookUp(table0(), index), lookUp(table1(), index));
-  const cd = zipLow(lookUp(table2(), index), lookUp(table3(), index));
-  return f32x4.extract_lane(zipLow2(ab, cd), 0);
+@inline function values4(pairs: usize, a: i32, b: i32): v128 {
+  return v128.load64_lane(pairs + (b << 3), v128.load64_zero(pairs + (a << 3)), 1);
 }
 
 /** dst (n f32) <- magnitude·value for the first n <= 64 codes of a block. */
-function decodeBlock(n: i32, codes: usize, magnitude: f32, dst: usize): void {
-  const m = f32x4.splat(magnitude), mask = i8x16.splat(15);
+function decodeBlock(n: i32, codes: usize, magnitude: f32, pairs: usize, dst: usize): void {
+  const m = f32x4.splat(magnitude);
   let i = 0;
-  for (; i + 32 <= n; i += 32) {
-    const bytes = v128.load(codes);
-    const first = v128.and(i16x8.shr_u(bytes, 4), mask), second = v128.and(bytes, mask);
-    store16(zipLow(first, second), m, dst);
-    store16(zipHigh(first, second), m, dst + 64);
-    codes += 16;
-    dst += 128;
+  for (; i + 8 <= n; i += 8) {
+    v128.store(dst, f32x4.mul(m, values4(pairs, load<u8>(codes), load<u8>(codes, 1))));
+    v128.store(dst, f32x4.mul(m, values4(pairs, load<u8>(codes, 2), load<u8>(codes, 3))), 16);
+    codes += 4;
+    dst += 32;
   }
-  for (; i < n; i++) {
-    const byte = <i32>load<u8>(codes);
-    store<f32>(dst, magnitude * valueOf((i & 1) == 0 ? byte >> 4 : byte & 15));
-    codes += i & 1;
-    dst += 4;
+  for (; i < n; i += 2) {
+    const pair = pairs + ((<usize>load<u8>(codes)) << 3);
+    store<f32>(dst, magnitude * load<f32>(pair));
+    if (i + 1 < n) store<f32>(dst, magnitude * load<f32>(pair, 4), 4);
+    codes += 1;
+    dst += 8;
   }
 }
 
-/** dst (n f32) <- n codes, the first of them at the head of a block; magnitudes from that block's on. */
-export function fromNf4(n: i32, codes: usize, magnitudes: usize, dst: usize): void {
+/** dst (n f32) <- n codes, the first of them at the head of a block; magnitudes from that block's on; pairs: fillPairs'. */
+export function fromNf4(n: i32, codes: usize, magnitudes: usize, pairs: usize, dst: usize): void {
   for (let i = 0; i < n; i += BLOCK) {
-    decodeBlock(min<i32>(BLOCK, n - i), codes, load<f32>(magnitudes), dst);
+    decodeBlock(min<i32>(BLOCK, n - i), codes, load<f32>(magnitudes), pairs, dst);
     codes += BLOCK_BYTES;
     magnitudes += 4;
     dst += at<f32>(0, BLOCK);
   }
 }
 
-/** dst (64 bytes) <- the tables of the code book, for nf4Row: as constants the engine would build them anew in every pass of its loop. */
-export function writeTables(dst: usize): void {
-  v128.store(dst, table0());
-  v128.store(dst, table1(), 16);
-  v128.store(dst, table2(), 32);
-  v128.store(dst, table3(), 48);
-}
-
-/**
- * A row of `blocks` full blocks against x (f32): Σ magnitude·Σ value·x. Sixteen codes a pass of the inner loop: with more,
- * the engine runs out of registers.
- */
-export function nf4Row(blocks: i32, codes: usize, magnitudes: usize, x: usize, tables: usize): f32 {
-  const t0 = v128.load(tables), t1 = v128.load(tables, 16), t2 = v128.load(tables, 32), t3 = v128.load(tables, 48);
-  const mask = i8x16.splat(15), zero = i32x4.splat(0);
+/** A row of `blocks` full blocks against x (f32): Σ magnitude·Σ value·x. */
+export function nf4Row(blocks: i32, codes: usize, magnitudes: usize, x: usize, pairs: usize): f32 {
+  const zero = i32x4.splat(0);
   let total = zero;
   for (let i = blocks; i > 0; i--) {
     let p = zero, q = zero;
     for (const end = codes + BLOCK_BYTES; codes < end; codes += 8) {
-      const bytes = v128.load64_zero(codes);
-      const code = zipLow(v128.and(i16x8.shr_u(bytes, 4), mask), v128.and(bytes, mask));
-      const a = lookUp(t0, code), b = lookUp(t1, code), c = lookUp(t2, code), d = lookUp(t3, code);
-      const low = zipLow(a, b), high = zipLow(c, d);
-      p = f32x4.add(p, f32x4.mul(zipLow2(low, high), v128.load(x)));
-      q = f32x4.add(q, f32x4.mul(zipHigh2(low, high), v128.load(x, 16)));
-      const LOW = zipHigh(a, b), HIGH = zipHigh(c, d);
-      p = f32x4.add(p, f32x4.mul(zipLow2(LOW, HIGH), v128.load(x, 32)));
-      q = f32x4.add(q, f32x4.mul(zipHigh2(LOW, HIGH), v128.load(x, 48)));
+      p = f32x4.add(p, f32x4.mul(values4(pairs, load<u8>(codes), load<u8>(codes, 1)), v128.load(x)));
+      q = f32x4.add(q, f32x4.mul(values4(pairs, load<u8>(codes, 2), load<u8>(codes, 3)), v128.load(x, 16)));
+      p = f32x4.add(p, f32x4.mul(values4(pairs, load<u8>(codes, 4), load<u8>(codes, 5)), v128.load(x, 32)));
+      q = f32x4.add(q, f32x4.mul(values4(pairs, load<u8>(codes, 6), load<u8>(codes, 7)), v128.load(x, 48)));
       x += 64;
     }
     total = f32x4.add(total, f32x4.mul(v128.load32_splat(magnitudes), f32x4.add(p, q)));

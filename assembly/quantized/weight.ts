@@ -10,7 +10,7 @@ import { at } from "../simd";
 import { fromBfloat16, toBfloat16 } from "./bfloat16";
 import { fromFiniteFloat16, fromFloat16, isFiniteFloat16, toFloat16 } from "./float16";
 import { fromInt8, toInt8 } from "./int8";
-import { BLOCK, fillDynamicTable, fromNf4, quantizeMagnitudes, readMagnitudes, toNf4 } from "./nf4";
+import { BLOCK, PAIRS_BYTES, fillDynamicTable, fillPairs, fromNf4, quantizeMagnitudes, readMagnitudes, toNf4 } from "./nf4";
 
 export const FLOAT16: i32 = 0;
 export const BFLOAT16: i32 = 1;
@@ -24,8 +24,8 @@ export function rowBytes(kind: i32, columns: i32): usize {
   return kind == INT8 ? <usize>columns : <usize>((columns + 1) >> 1);
 }
 
-/** Bytes of a head of working memory: the table of double quantisation. */
-export const TABLE_BYTES: usize = 1024;
+/** Bytes of a head of working memory: the tables of NF4 and of double quantisation. */
+export const TABLE_BYTES: usize = 1024 + PAIRS_BYTES;
 
 /** Blocks of a row. */
 // @ts-ignore: decorator
@@ -36,6 +36,13 @@ export const TABLE_BYTES: usize = 1024;
 /** Readies `table` (TABLE_BYTES) for reading a weight. */
 export function prepareTable(kind: i32, table: usize): void {
   if (kind == NF4_TWICE) fillDynamicTable(table);
+  if (kind >= NF4) fillPairs(pairsOf(table));
+}
+
+/** The table of NF4's pairs. */
+// @ts-ignore: decorator
+@inline export function pairsOf(table: usize): usize {
+  return table + 1024;
 }
 
 /** The magnitudes of `count` blocks of a row from `first` on: where they stand, or in `dst` (f32[count]) after being read. */
@@ -50,7 +57,8 @@ export function rowMagnitudes(
 
 /** dst (count f32) <- columns first … of a row; first is a multiple of 64. magnitudes: for NF4, of the blocks from there on. */
 export function decodeRange(
-  kind: i32, columns: i32, row: i32, first: i32, count: i32, codes: usize, scales: usize, magnitudes: usize, dst: usize,
+  kind: i32, columns: i32, row: i32, first: i32, count: i32, codes: usize, scales: usize, magnitudes: usize, table: usize,
+  dst: usize,
 ): void {
   const line = codes + <usize>row * rowBytes(kind, columns);
   if (kind == FLOAT16) {
@@ -58,7 +66,7 @@ export function decodeRange(
     else fromFloat16(count, line + 2 * <usize>first, dst);
   } else if (kind == BFLOAT16) fromBfloat16(count, line + 2 * <usize>first, dst);
   else if (kind == INT8) fromInt8(count, line + <usize>first, load<f32>(at<f32>(scales, row)), dst);
-  else fromNf4(count, line + <usize>(first >> 1), magnitudes, dst);
+  else fromNf4(count, line + <usize>(first >> 1), magnitudes, pairsOf(table), dst);
 }
 
 /** Bytes of working memory of quantizeWeight and expandWeight. */
@@ -94,7 +102,7 @@ export function expandWeight(kind: i32, rows: i32, columns: i32, codes: usize, s
   prepareTable(kind, work);
   for (let i = 0; i < rows; i++) {
     const magnitudes = kind < NF4 ? <usize>0 : rowMagnitudes(kind, rows, columns, i, 0, blocksOf(columns), scales, work, work + TABLE_BYTES);
-    decodeRange(kind, columns, i, 0, columns, codes, scales, magnitudes, w);
+    decodeRange(kind, columns, i, 0, columns, codes, scales, magnitudes, work, w);
     w += at<f32>(0, columns);
   }
 }
