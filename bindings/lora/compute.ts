@@ -2,6 +2,7 @@
 // formulas are the kernel's (assembly/lora/).
 
 import type { Runtime } from "../load.js";
+import type { QuantizedTensor } from "../quantized/quantize.js";
 import { STREAM } from "../random.js";
 import { bytesOf, type DType, Tensor } from "../tensor.js";
 import { type LoraAdapter, writeNorms } from "./adapter.js";
@@ -11,7 +12,9 @@ export interface Base {
   readonly dtype: DType;
   readonly inFeatures: number;
   readonly outFeatures: number;
+  /** 0 where a quantised weight stands for it. */
   readonly weight: number;
+  readonly quantized?: QuantizedTensor | undefined;
   /** Strides of W (out, in). */
   readonly row: number;
   readonly column: number;
@@ -131,7 +134,8 @@ export function forwardInto(
     );
     return;
   }
-  routines.linear(0, outFeatures, tokens, inFeatures, x, inFeatures, weight, row, column, bias, y, outFeatures);
+  if (base.quantized !== undefined) multiplyQuantized(runtime, base, base.quantized, tokens, x, y);
+  else routines.linear(0, outFeatures, tokens, inFeatures, x, inFeatures, weight, row, column, bias, y, outFeatures);
   let first = 0;
   for (const segment of segments) {
     const { adapter, scaling, rows, count } = segment;
@@ -178,6 +182,21 @@ function addAdapter(
     scaling,
     runtime.scratch.push(routines.loraAddScratch(r, outFeatures)),
   );
+}
+
+/** y (tokens, out) <- x·Wᵀ + bias. */
+function multiplyQuantized(
+  { common, scratch }: Runtime,
+  { inFeatures, outFeatures, bias }: Base,
+  { code, codes, scales }: QuantizedTensor,
+  tokens: number,
+  x: number,
+  y: number,
+): void {
+  const mark = scratch.mark();
+  const work = scratch.push(common.quantizedForwardScratch(code, tokens, inFeatures));
+  common.quantizedForward(code, tokens, inFeatures, outFeatures, x, codes, scales, bias, y, work);
+  scratch.rewind(mark);
 }
 
 /** @internal What backwardInto writes beside the adapters' gradients; 0: not wanted. */

@@ -4,6 +4,7 @@ import { checkBoolean, checkFinite, checkOptions, describe, expected, shapeText,
 import { failure } from "../errors.js";
 import { commonDtype, decode, place, type Source, type TensorLike } from "../interop.js";
 import { kernel, type Runtime } from "../load.js";
+import { QuantizedTensor } from "../quantized/quantize.js";
 import { checkSeed } from "../random.js";
 import { run } from "../scope.js";
 import { bytesOf, type DType, Tensor } from "../tensor.js";
@@ -12,8 +13,8 @@ import { type AdapterGradients, type Base, backwardInto, forwardInto, type Segme
 import { configOf, type LoraConfig, type LoraConfigOptions } from "./config.js";
 
 export interface LoraLinearOptions<D extends DType = DType> {
-  /** (out, in), or (in, out) with fanInFanOut. */
-  weight: Tensor<D> | TensorLike;
+  /** (out, in), or (in, out) with fanInFanOut. A quantised one makes an f32 layer; it is neither transposed nor trained. */
+  weight: Tensor<D> | TensorLike | QuantizedTensor;
   /** (out,) */
   bias?: TensorLike;
   /** The weight is stored (in, out), as GPT-2's Conv1D stores it. Default false. */
@@ -93,7 +94,7 @@ interface Merged<D extends DType> {
  * ```
  */
 export class LoraLinear<D extends DType = DType> implements Disposable {
-  readonly #base: Tensor<D>;
+  readonly #base: Tensor<D> | QuantizedTensor;
   readonly #bias: Tensor<D> | undefined;
   readonly #fanInFanOut: boolean;
   /** Whether backward() gives the gradients of weight and bias. */
@@ -112,7 +113,8 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   constructor(options: LoraLinearOptions<D>) {
     const given = checkOptions(options, ["weight", "bias", "fanInFanOut", "trainable"]);
     const runtime = kernel();
-    const weight = decode(given.weight, "weight");
+    const quantized = given.weight instanceof QuantizedTensor ? given.weight.alive() : undefined;
+    const weight: Source = quantized ? { ...quantized, values: [] } : decode(given.weight as TensorLike, "weight");
     if (weight.shape.length !== 2) {
       throw new RangeError(expected("weight", "two axes", `shape ${shapeText(weight.shape)}`));
     }
@@ -122,12 +124,17 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     const named: [string, Source][] = [["weight", weight]];
     if (bias !== undefined) named.push(["bias", bias]);
     const dtype = commonDtype(named) as D;
-    const held = run(() => hold(runtime, [weight, bias], dtype));
-    [this.#base, this.#bias] = held as [Tensor<D>, Tensor<D> | undefined];
+    if (quantized !== undefined && (this.#fanInFanOut || this.trainable)) {
+      const option = this.#fanInFanOut ? "fanInFanOut" : "trainable";
+      throw new RangeError(expected(option, "false with a quantised weight", "true"));
+    }
+    const held = run(() => hold(runtime, [quantized ? undefined : weight, bias], dtype));
+    this.#base = quantized?.share() ?? (held[0] as Tensor<D>);
+    this.#bias = held[1] as Tensor<D> | undefined;
   }
 
   get dtype(): D {
-    return this.#base.dtype;
+    return this.#base.dtype as D;
   }
 
   get inFeatures(): number {
@@ -138,9 +145,25 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     return this.#base.shape[this.#fanInFanOut ? 1 : 0] as number;
   }
 
-  /** The weight that forward() multiplies with: the merged one while adapters are merged and the layer enabled. */
+  /**
+   * The weight that forward() multiplies with: the merged one while adapters are merged and the layer enabled.
+   *
+   * @throws TypeError where that is a quantised one: see `quantized`
+   */
   get weight(): Tensor<D> {
-    return this.#counting?.weight ?? this.#base;
+    const weight = this.#counting?.weight ?? this.#base;
+    if (weight instanceof Tensor) return weight;
+    throw new TypeError(expected("this", "a layer whose weight is not quantised", `one of ${weight.kind}`));
+  }
+
+  /** The weight, if it is a quantised one. */
+  get quantized(): QuantizedTensor | undefined {
+    return this.#base instanceof QuantizedTensor ? this.#base : undefined;
+  }
+
+  /** The base weight as a tensor; a quantised one is decoded into memory that the call gives back. */
+  #dense(): Tensor<D> {
+    return this.#base instanceof QuantizedTensor ? (this.#base.dequantize() as Tensor as Tensor<D>) : this.#base;
   }
 
   get bias(): Tensor<D> | undefined {
@@ -243,7 +266,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
           init,
           seed,
           dtype: this.dtype,
-          ...(config.useDora && { base: this.#fanInFanOut ? this.#base.transpose() : this.#base }),
+          ...(config.useDora && { base: this.#fanInFanOut ? this.#dense().transpose() : this.#dense() }),
         },
         module,
       ),
@@ -357,7 +380,9 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
       const input = (placed.contiguous ? placed : placed.copy()) as Tensor<D>;
       const y = Tensor.allocate(runtime, [...lead, this.outFeatures], this.dtype);
       if (y.size > 0) {
-        forwardInto(runtime, this.#memory(), segments, tokens, input.pointer, y.pointer, train ? seed : undefined);
+        // DoRA wants the lengths of the rows of W + s·B·A
+        const base = this.#memory(segments[0]?.adapter.magnitude !== undefined);
+        forwardInto(runtime, base, segments, tokens, input.pointer, y.pointer, train ? seed : undefined);
       }
       if (train) {
         this.#forget();
@@ -368,11 +393,14 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     });
   }
 
-  /** Where the weight stands that counts now. */
-  #memory(): Base {
-    const { weight, bias, dtype, inFeatures, outFeatures } = this;
+  /** Where the weight stands that counts now; with `dense` a quantised one is decoded. */
+  #memory(dense: boolean): Base {
+    const { bias, dtype, inFeatures, outFeatures } = this;
     const [row, column] = this.#fanInFanOut ? [1, outFeatures] : [inFeatures, 1];
-    return { dtype, inFeatures, outFeatures, weight: weight.pointer, row, column, bias: bias?.pointer ?? 0 };
+    const rest = { dtype, inFeatures, outFeatures, row, column, bias: bias?.pointer ?? 0 };
+    const quantized = dense || this.#counting !== undefined ? undefined : this.quantized;
+    const weight = quantized === undefined ? (this.#counting?.weight ?? this.#dense()).pointer : 0;
+    return { ...rest, weight, quantized };
   }
 
   /** The active adapters, each for all rows. */
@@ -454,9 +482,10 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
       const like = (wanted: boolean, tensor: Tensor<D> | undefined) =>
         wanted && tensor !== undefined ? Tensor.allocate(runtime, tensor.shape, this.dtype) : undefined;
       const dx = like(wantsX, x);
-      const weight = like(this.trainable, this.#base);
+      const dense = wantsX || this.trainable || segments[0]?.adapter.magnitude !== undefined;
+      const weight = like(this.trainable, this.trainable ? this.#dense() : undefined);
       const bias = like(this.biasTrainable, this.#bias);
-      const adapters = backwardInto(runtime, this.#memory(), segments, sizeOf(lead), x.pointer, g.pointer, seed, {
+      const adapters = backwardInto(runtime, this.#memory(dense), segments, sizeOf(lead), x.pointer, g.pointer, seed, {
         x: dx?.pointer ?? 0,
         weight: weight?.pointer ?? 0,
         bias: bias?.pointer ?? 0,
@@ -473,7 +502,8 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
    * @param names one or several; default: the active ones, with their factors; others have 1
    * @throws Error (code "non_finite_merge") if `safe` and the result holds NaN or Infinity: nothing has changed then;
    *   Error (code "merged") for `keepBase: false` while others are merged, and after it; TypeError for a DoRA adapter
-   *   with another one; RangeError for an unknown name or if there is none, or if an adapter has a bias and the layer none
+   *   with another one; RangeError for an unknown name or if there is none, if an adapter has a bias and the layer none, or
+   *   for `keepBase: false` with a quantised weight: the merged one is f32, beside it
    */
   merge(names?: string | readonly string[], options?: MergeOptions): void {
     this.#base.alive();
@@ -486,6 +516,9 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     if (this.#overwritten)
       throw failure("merged", "an adapter was merged with keepBase: false; the base weight is gone");
     if (before !== undefined && !keepBase) throw this.#isMerged();
+    if (!keepBase && this.quantized !== undefined) {
+      throw new RangeError(expected("keepBase", "true with a quantised weight", "false"));
+    }
     for (const name of wanted) {
       if (this.adapter(name).bias !== undefined && this.#bias === undefined) {
         throw new RangeError(expected("name", "an adapter without bias, as the layer has none", describe(name)));
@@ -524,7 +557,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
       }
       this.#forget();
       const { lacpy } = runtime[this.dtype];
-      lacpy(1, weight.size, weight.pointer, weight.size, 1, this.#base.pointer, weight.size);
+      lacpy(1, weight.size, weight.pointer, weight.size, 1, this.#dense().pointer, weight.size);
       if (bias !== undefined && this.#bias !== undefined) {
         lacpy(1, bias.size, bias.pointer, bias.size, 1, this.#bias.pointer, bias.size);
       }
@@ -541,7 +574,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     safe: boolean,
   ): { weight: Tensor<D>; bias: Tensor<D> | undefined } {
     const routines = runtime[this.dtype];
-    const base = this.#base;
+    const base = this.#dense();
     const [rows, columns] = base.shape as [number, number];
     const weight = Tensor.allocate(runtime, base.shape, this.dtype);
     let bias: Tensor<D> | undefined;
@@ -570,7 +603,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
       if (adapter.magnitude === undefined) {
         refuse("weight", at);
       } else {
-        this.#decompose(runtime, adapter, scaling, weight);
+        this.#decompose(runtime, adapter, scaling, base, weight);
         refuse("weight", routines.firstNonFinite(rows, columns, weight.pointer, columns, 1));
       }
       from = weight;
@@ -583,14 +616,14 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   }
 
   /** The rows of W + scaling·B·A, which stands in `weight`, get the lengths of the magnitude. */
-  #decompose(runtime: Runtime, adapter: LoraAdapter<D>, scaling: number, weight: Tensor<D>): void {
+  #decompose(runtime: Runtime, adapter: LoraAdapter<D>, scaling: number, base: Tensor<D>, weight: Tensor<D>): void {
     const routines = runtime[this.dtype];
     const { inFeatures, outFeatures } = this;
     const { a, b, r, magnitude } = adapter;
     const [row, column] = this.#fanInFanOut ? [1, outFeatures] : [inFeatures, 1];
     const norms = runtime.scratch.push(outFeatures * bytesOf(this.dtype));
     const factors = runtime.scratch.push(outFeatures * bytesOf(this.dtype));
-    writeNorms(runtime, this.#base.pointer, row, column, { a, b, r, inFeatures, outFeatures, scaling }, norms);
+    writeNorms(runtime, base.pointer, row, column, { a, b, r, inFeatures, outFeatures, scaling }, norms);
     routines.doraFactors(outFeatures, (magnitude as Tensor<D>).pointer, norms, factors);
     const [rows, columns] = weight.shape as [number, number];
     routines.doraMerge(rows, columns, this.#fanInFanOut ? 1 : 0, factors, weight.pointer);

@@ -60,6 +60,8 @@ function layoutOf(kind: QuantizedKind, doubleQuant: boolean, shape: readonly num
  */
 export class QuantizedTensor implements Disposable {
   readonly kind: QuantizedKind;
+  /** What it is computed with. */
+  readonly dtype = "f32" as const;
   /** Axis lengths; the last axis is a row. */
   readonly shape: readonly number[];
   readonly doubleQuant: boolean;
