@@ -8,7 +8,19 @@ import { initWithMemory } from "./support/kernel_memory.mjs";
 import { commit, engine, machine, packageVersion } from "./support/machine.mjs";
 import { casesTable, figuresTable, meets } from "./support/report.mjs";
 
-const OPERATIONS = ["gemm", "gemv", "svd", "drivers", "linalg", "randomized", "factors", "lora", "pca", "startup"];
+const OPERATIONS = [
+  "gemm",
+  "gemv",
+  "svd",
+  "drivers",
+  "linalg",
+  "randomized",
+  "factors",
+  "lora",
+  "quantized",
+  "pca",
+  "startup",
+];
 
 const HELP = `npm run bench -- [${OPERATIONS.join("|")}]… [options]
 

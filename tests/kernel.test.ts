@@ -128,7 +128,9 @@ describe.each(VARIANTS)("kernel.%s", (variant) => {
     ["fewRows", "bfloat16Rows4"],
     ["fewRows", "addRows4"],
     ["fewRows", "nf4Row"],
-    ["packedForward", "decodeRange"],
+    ["packedForward", "multiplyPanel"],
+    ["multiplyPanel", "decodeRange"],
+    ["multiplyPanel", "tile<f32>"],
   ])("kernel's %s calls %s as a function of its own", (caller, callee) => {
     expect([...(readCalls(text(variant)).get(caller) ?? [])]).toContain(callee);
   });

@@ -100,7 +100,8 @@ function weightPanel<T>(
 }
 
 /** One panel of W against panels of x, `step` bytes apart: a column of tiles. */
-export function rowsOfTiles<T>(
+// @ts-ignore: decorator
+@inline export function rowsOfTiles<T>(
   rows: i32, width: i32, depth: i32, x: usize, step: usize, panel: usize, add: bool, y: usize, ldy: i32,
 ): void {
   const beta = add ? <T>1 : <T>0;

@@ -117,10 +117,9 @@ function packedForward(
         const width = min<i32>(PANEL, outFeatures - o);
         for (let q = 0; q < depth; q += kc) {
           const kb = min<i32>(kc, depth - q);
-          decodePanel(kind, outFeatures, inFeatures, o, width, p + q, kb, codes, scales, magnitudes, work, decoded, packedA());
-          rowsOfTiles<f32>(
-            rows, width, kb, at<f32>(packedB(), q * MR), at<f32>(0, MR * depth), packedA(), bias != 0 || p + q > 0,
-            at<f32>(y, t * outFeatures + o), outFeatures,
+          multiplyPanel(
+            kind, outFeatures, inFeatures, o, width, p + q, kb, codes, scales, magnitudes, work, decoded, rows,
+            at<f32>(packedB(), q * MR), at<f32>(0, MR * depth), bias != 0 || p + q > 0, at<f32>(y, t * outFeatures + o),
           );
         }
       }
@@ -128,18 +127,23 @@ function packedForward(
   }
 }
 
-/** A packed panel: rows row … row + valid - 1 of W, columns first … first + depth - 1, decoded and turned. */
-function decodePanel(
-  kind: i32, rows: i32, columns: i32, row: i32, valid: i32, first: i32, depth: i32, codes: usize, scales: usize,
-  magnitudes: usize, table: usize, decoded: usize, dst: usize,
+/**
+ * Rows o … o + width - 1 of W, columns first … first + depth - 1, decoded and turned into a panel, against `tokens` packed rows of x:
+ * y <- the sums (+ y with `add`).
+ */
+function multiplyPanel(
+  kind: i32, outFeatures: i32, inFeatures: i32, o: i32, width: i32, first: i32, depth: i32, codes: usize, scales: usize,
+  magnitudes: usize, table: usize, decoded: usize, tokens: i32, x: usize, step: usize, add: bool, y: usize,
 ): void {
-  for (let q = 0; q < valid; q++) {
+  const blocks = blocksOf(depth);
+  for (let q = 0; q < width; q++) {
     const m = kind < NF4
       ? <usize>0
-      : rowMagnitudes(kind, rows, columns, row + q, first / BLOCK, blocksOf(depth), scales, table, magnitudes);
-    decodeRange(kind, columns, row + q, first, depth, codes, scales, m, table, at<f32>(decoded, q * depth));
+      : rowMagnitudes(kind, outFeatures, inFeatures, o + q, first / BLOCK, blocks, scales, table, magnitudes);
+    decodeRange(kind, inFeatures, o + q, first, depth, codes, scales, m, table, at<f32>(decoded, q * depth));
   }
-  packPanel<f32>(PANEL, valid, depth, decoded, depth, 1, dst);
+  packPanel<f32>(PANEL, width, depth, decoded, depth, 1, packedA());
+  rowsOfTiles<f32>(tokens, width, depth, x, step, packedA(), add, y, outFeatures);
 }
 
 /** Outputs o … o + 3 of every row of x that is prepared. */
