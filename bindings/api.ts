@@ -31,6 +31,7 @@ export { IncrementalPCA, type IncrementalPcaOptions } from "./pca/incremental_pc
 export { PCA, type PcaOptions } from "./pca/pca.js";
 export type { PcaJson } from "./pca/projection.js";
 export { tfidf } from "./pca/tfidf.js";
+export { TruncatedSVD, type TruncatedSvdOptions } from "./pca/truncated_svd.js";
 export type { Abortable, Progress, ProgressOptions } from "./progress.js";
 export type { ErrorBound } from "./randomized/error_bound.js";
 export { type RandomizedSvd, type RandomizedSvdOptions, randomizedSvd } from "./randomized/randomized_svd.js";

@@ -4,6 +4,7 @@ import { checkOneOf, checkOptions, describe, expected, shapeText } from "../chec
 import type { TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { checkSeed } from "../random.js";
+import { randomizedSvd } from "../randomized/randomized_svd.js";
 import { run } from "../scope.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
 import { Tensor } from "../tensor.js";
@@ -92,13 +93,20 @@ export class PCA extends Projection {
       const [m, n] = rows.shape as [number, number];
       const solver = this.#choose(m, n);
       const { factor, mean, singularValues, variances, total, vt } =
-        solver === "covariance" ? byCovariance(runtime, rows) : byFullSvd(runtime, rows);
-      // of variances that are left out, those beyond min(m, n) are zero
+        solver === "covariance"
+          ? byCovariance(runtime, rows)
+          : solver === "full"
+            ? byFullSvd(runtime, rows)
+            : byRandomizedSvd(runtime, rows, this.#components as number | undefined, this.#seed);
       const ratios = variances.map((variance) => (total > 0 ? variance / total : 0));
       const unscaled = (variance: number) => variance / factor / factor;
       const k = this.#count(runtime, m, n, ratios, variances, factor);
       const rest = Math.min(m, n) - k;
-      const left = variances.subarray(k).reduce((sum, variance) => sum + variance, 0);
+      // a solver that finds k components only leaves the rest to the total
+      const left =
+        variances.length > k
+          ? variances.subarray(k).reduce((sum, variance) => sum + variance, 0)
+          : Math.max(0, total - variances.reduce((sum, variance) => sum + variance, 0));
       runtime[vt.dtype].flipSigns(k, n, vt.pointer);
       this.keep(runtime, {
         dtype: rows.dtype,
@@ -284,6 +292,22 @@ function byFullSvd(runtime: Runtime, x: Tensor): Spectrum {
     singularValues,
     variances,
     total: variances.reduceRight((sum, variance) => sum + variance, 0),
+    vt,
+  };
+}
+
+/** A few components of the centred rows, by random projection. */
+function byRandomizedSvd(runtime: Runtime, x: Tensor, components: number | undefined, seed: number): Spectrum {
+  const { factor, mean, y } = centred(runtime, x);
+  const [m, n] = x.shape as [number, number];
+  const { s, vt } = randomizedSvd(y, components ?? Math.min(m, n), { seed });
+  const singularValues = Float64Array.from(s.data);
+  return {
+    factor,
+    mean,
+    singularValues,
+    variances: singularValues.map((value) => value ** 2 / (m - 1)),
+    total: runtime[x.dtype].sumSquares(m, n, y.pointer) / (m - 1),
     vt,
   };
 }

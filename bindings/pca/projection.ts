@@ -12,10 +12,10 @@ import {
   shapeText,
 } from "../check.js";
 import { failure } from "../errors.js";
-import { MORE } from "../exports.js";
 import { commonDtype, copyIn, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { run } from "../scope.js";
+import { complete } from "../slices.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 
@@ -293,7 +293,7 @@ export function slices(runtime: Runtime, bytes: number, step: (work: number) => 
   const mark = runtime.scratch.mark();
   const work = runtime.scratch.push(bytes);
   runtime.common.begin(work);
-  while (step(work) === MORE);
+  complete(() => step(work));
   runtime.scratch.rewind(mark);
 }
 
