@@ -7,7 +7,7 @@ import { run } from "../scope.js";
 import { complete } from "../slices.js";
 import { type DType, Tensor } from "../tensor.js";
 import { centrePoints, decomposeCross, type Pair, placePair } from "./points.js";
-import { matrixBytes, scalars, scaleByPowerOfTwo, timesPowerOfTwo } from "./values.js";
+import { matrixBytes, scalars, timesPowerOfTwo } from "./values.js";
 
 export interface Kabsch<S extends number | Tensor = number, D extends DType = DType> {
   /** (…, d, d): a rotation, det r = +1. */
@@ -48,7 +48,7 @@ export function kabsch(p: TensorLike, q: TensorLike): Kabsch<number | Tensor> {
     const { u, vt } = decomposeCross(runtime, pair, from, to);
     const r = Tensor.allocate(runtime, [...batch, n, n], dtype);
     const t = Tensor.allocate(runtime, [...batch, n], dtype);
-    const { gemmBatch, lange, scal } = runtime[dtype];
+    const { gemmBatch, lange, scal, scalPower } = runtime[dtype];
     const work = runtime.scratch.push(matrixBytes(pair.a, Math.max(m, n), 1));
     const square = matrixBytes(pair.a, n, n);
     const found = Array.from({ length: sizeOf(batch) }, (_, i) => {
@@ -72,7 +72,7 @@ export function kabsch(p: TensorLike, q: TensorLike): Kabsch<number | Tensor> {
       const [mean, shift] = [from.means + i * rows, t.pointer + i * rows];
       runtime[dtype].lacpy(1, n, to.means + i * rows, n, 1, shift, n);
       gemmBatch(0, 1, 1, n, n, -mine, mean, 0, n, 1, rotation, 0, 1, n, its, shift, 0, n);
-      scaleByPowerOfTwo(runtime, dtype, shift, n, common);
+      scalPower(n, common, shift);
       return m === 0 ? 0 : timesPowerOfTwo(lange(0, m, n, q0, n, 1, work) / Math.sqrt(m), common);
     });
     return { r, t, rmsd: scalars(runtime, pair.a, found) };

@@ -6,15 +6,7 @@ import { run } from "../scope.js";
 import { placeMatrix } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { columnsAt, scaledProduct } from "./product.js";
-import {
-  checkTolerances,
-  decomposeScaled,
-  matrixBytes,
-  rankOf,
-  scaleByPowerOfTwo,
-  type Tolerances,
-  valuesOf,
-} from "./values.js";
+import { checkTolerances, decomposeScaled, matrixBytes, rankOf, type Tolerances, valuesOf } from "./values.js";
 
 /**
  * Moore–Penrose inverse A⁺ = V·diag(1/σ)·Uᵀ over the singular values above max(atol, rtol·σ₁). The default, max(m, n)·eps
@@ -59,7 +51,7 @@ export function pinv(a: TensorLike, options?: Tolerances): Tensor {
         to,
       );
       // last, so that what is beyond the format is Infinity and not NaN
-      scaleByPowerOfTwo(runtime, dtype, to, n * m, -e);
+      runtime[dtype].scalPower(n * m, -e, to);
     }
     return out;
   });

@@ -6,7 +6,7 @@ import { run } from "../scope.js";
 import { placeMatrix } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { columnsAt, rowsAt, scaledProduct } from "./product.js";
-import { decomposeScaled, matrixBytes, scaleByPowerOfTwo, valuesOf } from "./values.js";
+import { decomposeScaled, matrixBytes, valuesOf } from "./values.js";
 
 const SIDES = ["right", "left"] as const;
 
@@ -64,7 +64,7 @@ export function polar(a: TensorLike, options?: PolarOptions): { u: Tensor; p: Te
       scaledProduct(runtime, dtype, [order, order], rows, valuesOf(s, i), columns, to);
       // rounding may have told the two triangles apart
       runtime[dtype].mirrorLower(order, to, order);
-      scaleByPowerOfTwo(runtime, dtype, to, order * order, e);
+      runtime[dtype].scalPower(order * order, e, to);
     });
     return { u, p };
   });

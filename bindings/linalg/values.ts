@@ -54,16 +54,8 @@ export function scaledCopy(
 ): Tensor {
   const out = Tensor.allocate(runtime, [rows, columns], dtype);
   runtime[dtype].lacpy(rows, columns, pointer, rowStride, columnStride, out.pointer, columns);
-  scaleByPowerOfTwo(runtime, dtype, out.pointer, out.size, k);
+  runtime[dtype].scalPower(out.size, k, out.pointer);
   return out;
-}
-
-/** @internal n contiguous elements times 2^k, in two steps: the factor itself may be out of range. */
-export function scaleByPowerOfTwo(runtime: Runtime, dtype: DType, pointer: number, n: number, k: number): void {
-  if (k === 0) return;
-  const half = Math.trunc(k / 2);
-  runtime[dtype].scal(n, 2 ** half, pointer, 1);
-  runtime[dtype].scal(n, 2 ** (k - half), pointer, 1);
 }
 
 /** @internal x·2^k; the factor itself may be out of range. */
