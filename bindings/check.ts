@@ -110,6 +110,6 @@ export function checkMatrixShape(shape: unknown, argument: string): [m: number, 
 /** Product of axis lengths. */
 export function sizeOf(shape: readonly number[]): number {
   let size = 1;
-  for (const length of shape) size *= length;
+  for (let axis = 0; axis < shape.length; axis++) size *= shape[axis] as number;
   return size;
 }

@@ -88,10 +88,12 @@ export class Tensor<D extends DType = DType> implements Disposable {
     this.#offset = offset;
   }
 
-  /** @internal New contiguous memory with any content. */
-  static allocate<D extends DType>(runtime: Runtime, shape: readonly number[], dtype: D): Tensor<D> {
-    const storage = new Storage(runtime, sizeOf(shape) * bytesOf(dtype));
-    const made = new Tensor<D>(storage, dtype, [...shape], contiguousStrides(shape), 0);
+  /** @internal New contiguous memory with any content; `last` takes the place of the last axis length. */
+  static allocate<D extends DType>(runtime: Runtime, shape: readonly number[], dtype: D, last?: number): Tensor<D> {
+    const lengths = shape.slice();
+    if (last !== undefined) lengths[lengths.length - 1] = last;
+    const storage = new Storage(runtime, sizeOf(lengths) * bytesOf(dtype));
+    const made = new Tensor<D>(storage, dtype, lengths, contiguousStrides(lengths), 0);
     track(made);
     return made;
   }

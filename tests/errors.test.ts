@@ -458,7 +458,7 @@ describe("bad input", () => {
       [
         ...notTensors("weight", (value) => make({ weight: value })),
         ...notTensors("bias", (value) => make({ weight, bias: value })).filter(([what]) => what !== "undefined"),
-        ...notOptions('"weight", "bias", "fanInFanOut", "trainable"', (options) => new LoraLinear(options)),
+        ...notOptions('"weight", "bias", "fanInFanOut", "trainable", "packed"', (options) => new LoraLinear(options)),
         [
           "a weight of one axis",
           () => make({ weight: [1, 2] }),

@@ -18,6 +18,8 @@ export interface Base {
   /** Strides of W (out, in). */
   readonly row: number;
   readonly column: number;
+  /** The same weight as packWeight writes it, for the forward pass; 0: none. */
+  readonly packed: number;
   /** 0: none. */
   readonly bias: number;
 }
@@ -134,8 +136,9 @@ export function forwardInto(
     );
     return;
   }
+  const [matrix, rsw, csw] = base.packed === 0 ? [weight, row, column] : [base.packed, 0, 1];
   if (base.quantized !== undefined) multiplyQuantized(runtime, base, base.quantized, tokens, x, y);
-  else routines.linear(0, outFeatures, tokens, inFeatures, x, inFeatures, weight, row, column, bias, y, outFeatures);
+  else routines.linear(0, outFeatures, tokens, inFeatures, x, inFeatures, matrix, rsw, csw, bias, y, outFeatures);
   let first = 0;
   for (const segment of segments) {
     const { adapter, scaling, rows, count } = segment;

@@ -455,14 +455,14 @@ describe("batchedLora", () => {
     for (const id of ids) pool.register(id, adapterOf(3));
     const [y, x] = [zeros([16, 3], "f32"), zeros([16, 4], "f32")];
     const options = { scales: new Float32Array(16).fill(1) };
-    expect(bytesPerCall(() => void batchedLora(y, x, pool, ids, options))).toBeLessThan(1);
+    expect(bytesPerCall(() => void batchedLora(y, x, pool, ids, options))).toBeLessThan(8);
     // the twin: one small object a call would be seen
     const keep: object[] = [];
     const twin = bytesPerCall(() => {
       batchedLora(y, x, pool, ids, options);
       keep[0] = { x };
     });
-    expect(twin).toBeGreaterThan(8);
+    expect(twin).toBeGreaterThan(12);
     for (const one of [pool, x, y]) one.dispose();
   });
 });
