@@ -54,7 +54,7 @@ function layoutOf(kind: QuantizedKind, doubleQuant: boolean, shape: readonly num
  * await init();
  * const weight = quantize([[1, -0.5, 0.25], [0, 2, 127]], "int8");
  * console.log(weight.kind, weight.shape, weight.byteLength); // int8 [ 2, 3 ] 14
- * console.log(weight.dequantize().toArray()[1]); // [ 0, 2, 127 ]
+ * console.log(weight.dequantize().subtensor(1, 2).toArray()); // [ [ 0, 2, 127 ] ]
  * weight.dispose();
  * ```
  */

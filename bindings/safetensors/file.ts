@@ -2,6 +2,7 @@
 
 import { checkOneOf, checkOptions, describe, expected, sizeOf } from "../check.js";
 import { FileFormatError } from "../errors.js";
+import type { Bytes } from "../platform.js";
 import { run } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 import { convert, isConvertible } from "./convert.js";
@@ -118,7 +119,7 @@ export class SafetensorsFile {
   }
 
   /** The stored bytes of a tensor: a copy. */
-  async bytes(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  async bytes(name: string): Promise<Bytes> {
     const { source, offset, begin, end } = this.#entry(name);
     const bytes = new Uint8Array(end - begin);
     for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {

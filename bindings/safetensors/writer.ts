@@ -4,7 +4,7 @@
 import { checkInteger, checkOneOf, checkOptions, checkShape, describe, expected, sizeOf } from "../check.js";
 import { decode, place, type TensorLike } from "../interop.js";
 import { kernel } from "../load.js";
-import type { PlatformStream } from "../platform.js";
+import type { Bytes, PlatformStream } from "../platform.js";
 import { run } from "../scope.js";
 import type { Tensor } from "../tensor.js";
 import { convertBack, WRITABLE, type WritableDType } from "./convert.js";
@@ -66,7 +66,7 @@ const PIECE = 2 ** 20;
  * console.log(bytes.length); // 104
  * ```
  */
-export function writeSafetensors(tensors: NamedTensors, options?: WriteOptions): Uint8Array<ArrayBuffer> {
+export function writeSafetensors(tensors: NamedTensors, options?: WriteOptions): Bytes {
   const { header, items, total } = layOut(tensors, options);
   try {
     const file = new Uint8Array(header.length + total);

@@ -2,6 +2,7 @@
 
 import { checkOneOf, checkOptions, describe, expected } from "../../check.js";
 import { FileFormatError } from "../../errors.js";
+import type { Bytes } from "../../platform.js";
 import { WRITABLE, type WritableDType } from "../../safetensors/convert.js";
 import { quote } from "../../safetensors/header.js";
 import { type Writable, writeSafetensors } from "../../safetensors/writer.js";
@@ -37,7 +38,7 @@ const FORMATS = ["peft", "kohya", "diffusers"] as const;
 export function saveAdapter(
   file: Pick<AdapterFile, "modules"> & Partial<AdapterFile>,
   options?: SaveAdapterOptions,
-): Record<string, Uint8Array<ArrayBuffer>> {
+): Record<string, Bytes> {
   const given = checkOptions(options, ["format", "dtype", "moduleNames"]);
   if (!(file?.modules instanceof Map)) throw new TypeError(expected("file.modules", "a Map", describe(file?.modules)));
   for (const [name, one] of file.modules) {
@@ -54,7 +55,7 @@ function write(
   format: AdapterFormat,
   dtype: WritableDType,
   moduleNames: readonly string[] | undefined,
-): Record<string, Uint8Array<ArrayBuffer>> {
+): Record<string, Bytes> {
   const modules = rename(file, format, moduleNames);
   const tensors = new Map<string, Writable>();
   for (const { name, adapter, kind } of modules) {
