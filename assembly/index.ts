@@ -61,6 +61,7 @@ import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
 import { flipByColumns } from "./svd/sign";
 import { decode, encode } from "./safetensors/convert";
 import { begin, openSlice, setSlice } from "./slice";
+import { lanczos as lanczosOf, lanczosBegin as lanczosBeginOf, lanczosScratch as lanczosScratchOf, lanczosStride as lanczosStrideOf, svdsResiduals } from "./svds/lanczos";
 import { warmUp, warmUpBytes } from "./warm_up";
 
 export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
@@ -1047,6 +1048,34 @@ export function sdeterminantSign(n: i32, work: usize): i32 {
 
 export function ddeterminantSign(n: i32, work: usize): i32 {
   return determinantSign<f64>(n, work);
+}
+
+// Largest singular triplets of an operator; the iteration is in f64 for both precisions
+
+export function lanczosStride(n: i32): i32 {
+  return lanczosStrideOf<f64>(n);
+}
+
+export function lanczosScratch(rows: i32): f64 {
+  return lanczosScratchOf<f64>(rows);
+}
+
+export function lanczosBegin(work: usize): void {
+  lanczosBeginOf<f64>(work);
+}
+
+export function lanczos(
+  m: i32, n: i32, k: i32, rows: i32, tolerance: f64, seed: u32, stream: u32, v: usize, ldv: i32, u: usize, ldu: i32, s: usize, work: usize,
+): i32 {
+  return lanczosOf<f64>(m, n, k, rows, tolerance, seed, stream, v, ldv, u, ldu, s, work);
+}
+
+export function ssvdsResiduals(rows: i32, k: i32, y: usize, x: usize, s: usize, residuals: usize): void {
+  svdsResiduals<f32>(rows, k, y, x, s, residuals);
+}
+
+export function dsvdsResiduals(rows: i32, k: i32, y: usize, x: usize, s: usize, residuals: usize): void {
+  svdsResiduals<f64>(rows, k, y, x, s, residuals);
 }
 
 // LoRA

@@ -38,4 +38,5 @@ export { type RandomizedSvd, type RandomizedSvdOptions, randomizedSvd } from "./
 export { scope } from "./scope.js";
 export { Csr, type CsrParts, csr } from "./sparse/csr.js";
 export { type Svd, type SvdOptions, svd, svdvals } from "./svd/svd.js";
+export { type Svds, type SvdsOptions, svds } from "./svds/svds.js";
 export { type DType, empty, eye, type Nested, Tensor, tensor, zeros } from "./tensor.js";

@@ -234,6 +234,8 @@ export interface Routines {
   ): void;
   /** Positions (i32) of the n largest scores but -Infinity, best first; returns how many there are. */
   largestScores(count: number, scores: number, n: number, best: number): number;
+  /** residuals (k) <- the larger of itself and the norm of column i of y − x·diag(s); y and x are rows×k, y is overwritten. */
+  svdsResiduals(rows: number, k: number, y: number, x: number, s: number, residuals: number): void;
   /** Rows begin…end of Y (m×b) <- A·X; A in compressed rows, X (n×b); see assembly/sparse/products.ts. */
   csrmm(
     begin: number,
@@ -670,6 +672,28 @@ export interface KernelExports {
   setSlice(operations: number): void;
   /** Another limit for the sweeps of gesvdBatch: with 0 every matrix is left to gesvd. */
   setSweeps(limit: number): void;
+  /** Elements from a row of lanczos's bases to the next, for vectors of n. */
+  lanczosStride(n: number): number;
+  /** Bytes of working memory of lanczos. */
+  lanczosScratch(rows: number): number;
+  /** Readies the working memory of lanczos. */
+  lanczosBegin(work: number): void;
+  /** Goes on to the next request: kind + 4·row, or MORE; see assembly/svds/lanczos.ts. */
+  lanczos(
+    m: number,
+    n: number,
+    k: number,
+    rows: number,
+    tolerance: number,
+    seed: number,
+    stream: number,
+    v: number,
+    ldv: number,
+    u: number,
+    ldu: number,
+    s: number,
+    work: number,
+  ): number;
   /** p (n 32-bit integers) <- a permutation of 0 … n − 1. */
   permutation(seed: number, stream: number, n: number, p: number): void;
   /** Readies the head of the working memory of a sliced routine. */

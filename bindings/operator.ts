@@ -14,6 +14,20 @@ import { type DType, Tensor } from "./tensor.js";
  * A matrix (m, n) that is known by its products only. Both functions are synchronous. Their argument is valid during the
  * call and must not be written to; their result is copied and stays the operator's. As in a scope(), tensors that a call
  * makes are freed when it returns: what is to last is made before.
+ *
+ * @example
+ * ```ts
+ * import { init, type LinearOperator, matmul, svds, tensor } from "lowrank";
+ * await init();
+ * const [b, c] = [tensor([[1], [2]]), tensor([[3, 4]])];
+ * const product: LinearOperator = {
+ *   shape: [2, 2],
+ *   dtype: "f64",
+ *   apply: (x) => matmul(b, matmul(c, x)),
+ *   applyTransposed: (y) => matmul(c.transpose(), matmul(b.transpose(), y)),
+ * };
+ * console.log(svds(product, 1).s.toArray()); // [ 11.180… ]
+ * ```
  */
 export interface LinearOperator {
   /** (m, n) */
