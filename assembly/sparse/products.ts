@@ -27,9 +27,6 @@ export function csrmm<T>(
     for (; j + 8 * width <= b; j += 8 * width) {
       rowsTimes8<T>(first, last, data, indices, indptr, at<T>(x, j), ldx, at<T>(y, j), ldy);
     }
-    for (; j + 4 * width <= b; j += 4 * width) {
-      rowsTimes4<T>(first, last, data, indices, indptr, at<T>(x, j), ldx, at<T>(y, j), ldy);
-    }
     for (; j + width <= b; j += width) {
       rowsTimes1<T>(first, last, data, indices, indptr, at<T>(x, j), ldx, at<T>(y, j), ldy);
     }
@@ -65,29 +62,6 @@ function rowsTimes8<T>(
     v128.store(out, s5, 80);
     v128.store(out, s6, 96);
     v128.store(out, s7, 112);
-  }
-}
-
-function rowsTimes4<T>(
-  first: i32, last: i32, data: usize, indices: usize, indptr: usize, x: usize, ldx: i32, y: usize, ldy: i32,
-): void {
-  const zero = v128.splat<T>(<T>0);
-  for (let i = first; i < last; i++) {
-    let s0 = zero, s1 = zero, s2 = zero, s3 = zero;
-    const stop = index(indptr, i + 1);
-    for (let e = index(indptr, i); e < stop; e++) {
-      const v = v128.splat<T>(get<T>(data, e));
-      const row = at<T>(x, index(indices, e) * ldx);
-      s0 = muladd<T>(v, v128.load(row), s0);
-      s1 = muladd<T>(v, v128.load(row, 16), s1);
-      s2 = muladd<T>(v, v128.load(row, 32), s2);
-      s3 = muladd<T>(v, v128.load(row, 48), s3);
-    }
-    const out = at<T>(y, i * ldy);
-    v128.store(out, s0);
-    v128.store(out, s1, 16);
-    v128.store(out, s2, 32);
-    v128.store(out, s3, 48);
   }
 }
 
@@ -153,9 +127,6 @@ export function csrmmTransposed<T>(
     for (; j + 8 * width <= b; j += 8 * width) {
       addRows8<T>(i, end, data, indices, indptr, at<T>(y, j), ldy, at<T>(x, j), ldx);
     }
-    for (; j + 4 * width <= b; j += 4 * width) {
-      addRows4<T>(i, end, data, indices, indptr, at<T>(y, j), ldy, at<T>(x, j), ldx);
-    }
     for (; j + width <= b; j += width) {
       addRows1<T>(i, end, data, indices, indptr, at<T>(y, j), ldy, at<T>(x, j), ldx);
     }
@@ -182,24 +153,6 @@ function addRows8<T>(
       v128.store(row, muladd<T>(v, y5, v128.load(row, 80)), 80);
       v128.store(row, muladd<T>(v, y6, v128.load(row, 96)), 96);
       v128.store(row, muladd<T>(v, y7, v128.load(row, 112)), 112);
-    }
-  }
-}
-
-function addRows4<T>(
-  first: i32, last: i32, data: usize, indices: usize, indptr: usize, y: usize, ldy: i32, x: usize, ldx: i32,
-): void {
-  for (let i = first; i < last; i++) {
-    const from = at<T>(y, i * ldy);
-    const y0 = v128.load(from), y1 = v128.load(from, 16), y2 = v128.load(from, 32), y3 = v128.load(from, 48);
-    const stop = index(indptr, i + 1);
-    for (let e = index(indptr, i); e < stop; e++) {
-      const v = v128.splat<T>(get<T>(data, e));
-      const row = at<T>(x, index(indices, e) * ldx);
-      v128.store(row, muladd<T>(v, y0, v128.load(row)));
-      v128.store(row, muladd<T>(v, y1, v128.load(row, 16)), 16);
-      v128.store(row, muladd<T>(v, y2, v128.load(row, 32)), 32);
-      v128.store(row, muladd<T>(v, y3, v128.load(row, 48)), 48);
     }
   }
 }
