@@ -48,7 +48,7 @@ import {
   normalizeRows, residualSquares, residualSquaresWork, squares, subtractLowRank,
 } from "./randomized/residual";
 import { csrmm, csrmmTransposed } from "./sparse/products";
-import { cooToColumns, csrColumnSums, csrRowNorms, csrScaleColumns, csrScaleRows, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
+import { csrRowNorms, csrScaleColumns, csrScaleRows, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
 import { fromBfloat16, toBfloat16 } from "./quantized/bfloat16";
 import { fromFloat16, toFloat16 } from "./quantized/float16";
 import { quantizedForward, quantizedForwardScratch } from "./quantized/forward";
@@ -61,7 +61,7 @@ import { gesvd, gesvdBegin, gesvdScratch } from "./svd/gesvd";
 import { flipByColumns } from "./svd/sign";
 import { decode, encode } from "./safetensors/convert";
 import { begin, openSlice, setSlice } from "./slice";
-import { lanczos as lanczosOf, lanczosBegin as lanczosBeginOf, lanczosScratch as lanczosScratchOf, lanczosStride as lanczosStrideOf, svdsResiduals } from "./svds/lanczos";
+import { lanczos as lanczosOf, lanczosBegin as lanczosBeginOf, lanczosScratch as lanczosScratchOf, lanczosStride as lanczosStrideOf, lanczosResiduals as lanczosResidualsOf } from "./svds/lanczos";
 import { warmUp, warmUpBytes } from "./warm_up";
 
 export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
@@ -556,18 +556,6 @@ export function dcsrmmTransposed(
   csrmmTransposed<f64>(first, last, m, n, data, indices, indptr, y, ldy, x, ldx);
 }
 
-export function scooToColumns(
-  nnz: i32, n: i32, rows: usize, columns: usize, values: usize, outData: usize, outIndices: usize, outIndptr: usize,
-): void {
-  cooToColumns<f32>(nnz, n, rows, columns, values, outData, outIndices, outIndptr);
-}
-
-export function dcooToColumns(
-  nnz: i32, n: i32, rows: usize, columns: usize, values: usize, outData: usize, outIndices: usize, outIndptr: usize,
-): void {
-  cooToColumns<f64>(nnz, n, rows, columns, values, outData, outIndices, outIndptr);
-}
-
 export function scsrTranspose(
   m: i32, n: i32, data: usize, indices: usize, indptr: usize, outData: usize, outIndices: usize, outIndptr: usize,
 ): void {
@@ -602,14 +590,6 @@ export function scsrScaleColumns(nnz: i32, data: usize, indices: usize, factors:
 
 export function dcsrScaleColumns(nnz: i32, data: usize, indices: usize, factors: usize): void {
   csrScaleColumns<f64>(nnz, data, indices, factors);
-}
-
-export function scsrColumnSums(nnz: i32, n: i32, data: usize, indices: usize, sums: usize): void {
-  csrColumnSums<f32>(nnz, n, data, indices, sums);
-}
-
-export function dcsrColumnSums(nnz: i32, n: i32, data: usize, indices: usize, sums: usize): void {
-  csrColumnSums<f64>(nnz, n, data, indices, sums);
 }
 
 export function scsrRowNorms(m: i32, data: usize, indptr: usize, norms: usize): void {
@@ -1070,12 +1050,8 @@ export function lanczos(
   return lanczosOf<f64>(m, n, k, rows, tolerance, seed, stream, v, ldv, u, ldu, s, work);
 }
 
-export function ssvdsResiduals(rows: i32, k: i32, y: usize, x: usize, s: usize, residuals: usize): void {
-  svdsResiduals<f32>(rows, k, y, x, s, residuals);
-}
-
-export function dsvdsResiduals(rows: i32, k: i32, y: usize, x: usize, s: usize, residuals: usize): void {
-  svdsResiduals<f64>(rows, k, y, x, s, residuals);
+export function lanczosResiduals(rows: i32, k: i32, y: usize, x: usize, s: usize, residuals: usize): void {
+  lanczosResidualsOf<f64>(rows, k, y, x, s, residuals);
 }
 
 // LoRA

@@ -19,6 +19,7 @@ const OPERATIONS = [
   "lora",
   "quantized",
   "pca",
+  "sparse",
   "startup",
 ];
 

@@ -234,8 +234,6 @@ export interface Routines {
   ): void;
   /** Positions (i32) of the n largest scores but -Infinity, best first; returns how many there are. */
   largestScores(count: number, scores: number, n: number, best: number): number;
-  /** residuals (k) <- the larger of itself and the norm of column i of y − x·diag(s); y and x are rows×k, y is overwritten. */
-  svdsResiduals(rows: number, k: number, y: number, x: number, s: number, residuals: number): void;
   /** Rows begin…end of Y (m×b) <- A·X; A in compressed rows, X (n×b); see assembly/sparse/products.ts. */
   csrmm(
     begin: number,
@@ -263,17 +261,6 @@ export interface Routines {
     x: number,
     ldx: number,
   ): void;
-  /** Elements by coordinates into compressed columns. */
-  cooToColumns(
-    nnz: number,
-    n: number,
-    rows: number,
-    columns: number,
-    values: number,
-    outData: number,
-    outIndices: number,
-    outIndptr: number,
-  ): void;
   /** Aᵀ in compressed rows, sorted, of A (m×n) in compressed rows. */
   csrTranspose(
     m: number,
@@ -291,8 +278,6 @@ export interface Routines {
   csrScaleRows(m: number, data: number, indptr: number, factors: number): void;
   /** Columns of A times factors (n). */
   csrScaleColumns(nnz: number, data: number, indices: number, factors: number): void;
-  /** sums (n) <- column sums of A. */
-  csrColumnSums(nnz: number, n: number, data: number, indices: number, sums: number): void;
   /** norms (m) <- Euclidean norms of the rows of A. */
   csrRowNorms(m: number, data: number, indptr: number, norms: number): void;
   /** dense (m×n) <- A. */
@@ -694,6 +679,8 @@ export interface KernelExports {
     s: number,
     work: number,
   ): number;
+  /** residuals (k) <- the larger of itself and the norm of column i of y − x·diag(s); y and x are rows×k, y is overwritten. */
+  lanczosResiduals(rows: number, k: number, y: number, x: number, s: number, residuals: number): void;
   /** p (n 32-bit integers) <- a permutation of 0 … n − 1. */
   permutation(seed: number, stream: number, n: number, p: number): void;
   /** Readies the head of the working memory of a sliced routine. */

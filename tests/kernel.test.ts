@@ -42,7 +42,7 @@ const HOT = [
   ["geqp3Slice", "dot"],
   ["geqp3Slice", "axpy"],
   ["csrmm", "rowsTimes8"],
-  ["csrmm", "rowsTimesVector"],
+  ["csrmm", "rowsTimesColumn"],
   ["csrmmTransposed", "addRows8"],
   ["csrmmTransposed", "addRowsColumn"],
   ["orthogonalize", "front"],

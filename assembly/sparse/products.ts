@@ -19,10 +19,6 @@ export function csrmm<T>(
   const width = lanes<T>();
   for (let first = begin; first < end; first += ROWS) {
     const last = min<i32>(end, first + ROWS);
-    if (b == 1 && ldx == 1 && ldy == 1) {
-      rowsTimesVector<T>(first, last, data, indices, indptr, x, y);
-      continue;
-    }
     let j = 0;
     for (; j + 8 * width <= b; j += 8 * width) {
       rowsTimes8<T>(first, last, data, indices, indptr, at<T>(x, j), ldx, at<T>(y, j), ldy);
@@ -79,33 +75,20 @@ function rowsTimes1<T>(
   }
 }
 
+/** Two partial sums, since an addition waits for the one before. */
 function rowsTimesColumn<T>(
   first: i32, last: i32, data: usize, indices: usize, indptr: usize, x: usize, ldx: i32, y: usize, ldy: i32,
-): void {
-  for (let i = first; i < last; i++) {
-    let s = <T>0;
-    const stop = index(indptr, i + 1);
-    for (let e = index(indptr, i); e < stop; e++) {
-      s = <T>(s + get<T>(data, e) * get<T>(x, index(indices, e) * ldx));
-    }
-    set<T>(y, i * ldy, s);
-  }
-}
-
-/** One contiguous column: two partial sums, since an addition waits for the one before. */
-function rowsTimesVector<T>(
-  first: i32, last: i32, data: usize, indices: usize, indptr: usize, x: usize, y: usize,
 ): void {
   for (let i = first; i < last; i++) {
     let s0 = <T>0, s1 = <T>0;
     const stop = index(indptr, i + 1);
     let e = index(indptr, i);
     for (; e + 2 <= stop; e += 2) {
-      s0 = <T>(s0 + get<T>(data, e) * get<T>(x, index(indices, e)));
-      s1 = <T>(s1 + get<T>(data, e + 1) * get<T>(x, index(indices, e + 1)));
+      s0 = <T>(s0 + get<T>(data, e) * get<T>(x, index(indices, e) * ldx));
+      s1 = <T>(s1 + get<T>(data, e + 1) * get<T>(x, index(indices, e + 1) * ldx));
     }
-    if (e < stop) s0 = <T>(s0 + get<T>(data, e) * get<T>(x, index(indices, e)));
-    set<T>(y, i, <T>(s0 + s1));
+    if (e < stop) s0 = <T>(s0 + get<T>(data, e) * get<T>(x, index(indices, e) * ldx));
+    set<T>(y, i * ldy, <T>(s0 + s1));
   }
 }
 

@@ -40,22 +40,6 @@ function restoreStarts(n: i32, starts: usize): void {
   return place;
 }
 
-/**
- * Elements (rows[e], columns[e], values[e]), e < nnz, sorted by column into compressed columns: outData and outIndices (nnz,
- * row numbers), outIndptr (n + 1). Within a column they keep their order.
- */
-export function cooToColumns<T>(
-  nnz: i32, n: i32, rows: usize, columns: usize, values: usize, outData: usize, outIndices: usize, outIndptr: usize,
-): void {
-  countKeys(nnz, n, columns, outIndptr);
-  for (let e = 0; e < nnz; e++) {
-    const place = nextPlace(outIndptr, index(columns, e));
-    setIndex(outIndices, place, index(rows, e));
-    set<T>(outData, place, get<T>(values, e));
-  }
-  restoreStarts(n, outIndptr);
-}
-
 /** A (m×n) to Aᵀ (n×m), both in compressed rows. The rows of Aᵀ come out sorted, whatever the order in those of A. */
 export function csrTranspose<T>(
   m: i32, n: i32, data: usize, indices: usize, indptr: usize, outData: usize, outIndices: usize, outIndptr: usize,
@@ -100,15 +84,6 @@ export function csrScaleRows<T>(m: i32, data: usize, indptr: usize, factors: usi
 /** Column j of A (nnz elements) <- factors[j] times it. */
 export function csrScaleColumns<T>(nnz: i32, data: usize, indices: usize, factors: usize): void {
   for (let e = 0; e < nnz; e++) set<T>(data, e, <T>(get<T>(factors, index(indices, e)) * get<T>(data, e)));
-}
-
-/** sums (n) <- the sum of every column of A (nnz elements), in the order of the rows. */
-export function csrColumnSums<T>(nnz: i32, n: i32, data: usize, indices: usize, sums: usize): void {
-  fill<T>(n, <T>0, sums);
-  for (let e = 0; e < nnz; e++) {
-    const j = index(indices, e);
-    set<T>(sums, j, <T>(get<T>(sums, j) + get<T>(data, e)));
-  }
 }
 
 /** norms (m) <- the Euclidean norm of every row, without overflow. */

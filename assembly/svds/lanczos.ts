@@ -314,7 +314,7 @@ function rotate<T>(keep: i32, active: i32, n: i32, w: usize, rs: i32, cs: i32, x
 }
 
 /** residuals (k) <- the larger of itself and the norm of column i of y − x·diag(s); y and x are rows×k, row-major. y is overwritten. */
-export function svdsResiduals<T>(rows: i32, k: i32, y: usize, x: usize, s: usize, residuals: usize): void {
+export function lanczosResiduals<T>(rows: i32, k: i32, y: usize, x: usize, s: usize, residuals: usize): void {
   for (let i = 0; i < rows; i++) {
     const yi = at<T>(y, i * k), xi = at<T>(x, i * k);
     for (let j = 0; j < k; j++) set<T>(yi, j, <T>(get<T>(yi, j) - get<T>(s, j) * get<T>(xi, j)));

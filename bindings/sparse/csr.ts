@@ -210,10 +210,11 @@ export class Csr<D extends DType = DType> implements Disposable {
   /** (n,): the sum of every column; the caller owns it. */
   columnSums(): Tensor<D> {
     return run((runtime) => {
-      const { data, indices } = this.lists;
-      const n = this.shape[1];
+      const [m, n] = this.shape;
+      const ones = Tensor.allocate(runtime, [m], this.dtype);
+      runtime[this.dtype].fill(m, 1, ones.pointer);
       const sums = Tensor.allocate(runtime, [n], this.dtype);
-      runtime[this.dtype].csrColumnSums(this.nnz, n, data.pointer, indices.pointer, sums.pointer);
+      multiplyCsr(runtime, this, true, 1, ones.pointer, sums.pointer);
       return sums;
     });
   }
@@ -397,21 +398,16 @@ function fromCoo<D extends DType = DType>(
     const dtype = (source.dtype ?? "f64") as D;
     const placed = place(runtime, source, dtype) as Tensor<D>;
     const data = placed.contiguous ? placed : placed.copy();
-    const places = [i, j].map((list) => {
-      const tensor = Tensor.allocate(runtime, [nnz], "f32");
-      tensor.integers.set(list);
-      return tensor.pointer;
-    }) as [number, number];
-    const columns = allocate(runtime, nnz, n, dtype);
-    runtime[dtype].cooToColumns(
-      nnz,
-      n,
-      ...places,
-      data.pointer,
-      columns.data.pointer,
-      columns.indices.pointer,
-      columns.indptr.pointer,
-    );
+    // one element a row: transposed, it has the elements by column, each with its place in the lists
+    const indices = Tensor.allocate(runtime, [nnz], "f32");
+    const indptr = Tensor.allocate(runtime, [nnz + 1], "f32");
+    indices.integers.set(j);
+    indptr.integers.forEach((_, e, starts) => {
+      starts[e] = e;
+    });
+    const columns = transposed(runtime, nnz, n, { data, indices, indptr });
+    const places = columns.indices.integers;
+    for (let e = 0; e < nnz; e++) places[e] = i[places[e] as number] as number;
     return Csr.make([m, n], merged(runtime, m, transposed(runtime, n, m, columns)));
   });
 }

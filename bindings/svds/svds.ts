@@ -98,7 +98,7 @@ function largest(runtime: Runtime, a: Multiplier, k: number, settings: Settings)
     2 * rows >= least
       ? fromDense(runtime, a, k)
       : narrow(runtime, a, longer(runtime, widen(runtime, a), k, rows, settings));
-  const residuals = residualsOf(runtime, a, found);
+  const residuals = copyAs(runtime, residualsOf(runtime, widen(runtime, a), found), a.dtype);
   const s = found.s.data;
   const bound = settings.tolerance * (s[0] ?? 0);
   let failed = 0;
@@ -263,20 +263,20 @@ function withColumns(
 }
 
 /** (k,): the larger of ‖A·v − σ·u‖ and ‖Aᵀ·u − σ·v‖ of each triplet. */
-function residualsOf(runtime: Runtime, a: Multiplier, { u, s, vt }: Found): Tensor {
-  const { dtype } = a;
+function residualsOf(runtime: Runtime, a: Multiplier, found: Found): Tensor {
+  const [u, s, vt] = [found.u, found.s, found.vt].map((one) => copyAs(runtime, one, "f64")) as [Tensor, Tensor, Tensor];
   const [m, n] = a.shape;
   const k = s.size;
-  const residuals = Tensor.allocate(runtime, [k], dtype);
-  runtime[dtype].fill(k, 0, residuals.pointer);
+  const residuals = Tensor.allocate(runtime, [k], "f64");
+  runtime.f64.fill(k, 0, residuals.pointer);
   if (k === 0) return residuals;
   const v = vt.transpose().copy();
-  const av = Tensor.allocate(runtime, [m, k], dtype);
+  const av = Tensor.allocate(runtime, [m, k], "f64");
   a.apply(v, av);
-  runtime[dtype].svdsResiduals(m, k, av.pointer, u.pointer, s.pointer, residuals.pointer);
+  runtime.common.lanczosResiduals(m, k, av.pointer, u.pointer, s.pointer, residuals.pointer);
   av.dispose();
-  const atu = Tensor.allocate(runtime, [n, k], dtype);
+  const atu = Tensor.allocate(runtime, [n, k], "f64");
   a.applyTransposed(u, atu);
-  runtime[dtype].svdsResiduals(n, k, atu.pointer, v.pointer, s.pointer, residuals.pointer);
+  runtime.common.lanczosResiduals(n, k, atu.pointer, v.pointer, s.pointer, residuals.pointer);
   return residuals;
 }
