@@ -48,7 +48,7 @@ import {
   normalizeRows, residualSquares, residualSquaresWork, squares, subtractLowRank,
 } from "./randomized/residual";
 import { csrmm, csrmmTransposed } from "./sparse/products";
-import { csrRowNorms, csrScaleColumns, csrScaleRows, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
+import { csrRowNorms, csrScaleColumns, csrSumDuplicates, csrToDense, csrTranspose } from "./sparse/structure";
 import { fromBfloat16, toBfloat16 } from "./quantized/bfloat16";
 import { fromFloat16, toFloat16 } from "./quantized/float16";
 import { quantizedForward, quantizedForwardScratch } from "./quantized/forward";
@@ -574,14 +574,6 @@ export function scsrSumDuplicates(m: i32, data: usize, indices: usize, indptr: u
 
 export function dcsrSumDuplicates(m: i32, data: usize, indices: usize, indptr: usize): i32 {
   return csrSumDuplicates<f64>(m, data, indices, indptr);
-}
-
-export function scsrScaleRows(m: i32, data: usize, indptr: usize, factors: usize): void {
-  csrScaleRows<f32>(m, data, indptr, factors);
-}
-
-export function dcsrScaleRows(m: i32, data: usize, indptr: usize, factors: usize): void {
-  csrScaleRows<f64>(m, data, indptr, factors);
 }
 
 export function scsrScaleColumns(nnz: i32, data: usize, indices: usize, factors: usize): void {

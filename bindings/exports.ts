@@ -274,8 +274,6 @@ export interface Routines {
   ): void;
   /** Adds neighbours of one column, in place; returns how many elements are left. */
   csrSumDuplicates(m: number, data: number, indices: number, indptr: number): number;
-  /** Rows of A times factors (m). */
-  csrScaleRows(m: number, data: number, indptr: number, factors: number): void;
   /** Columns of A times factors (n). */
   csrScaleColumns(nnz: number, data: number, indices: number, factors: number): void;
   /** norms (m) <- Euclidean norms of the rows of A. */

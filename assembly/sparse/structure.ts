@@ -73,15 +73,7 @@ export function csrSumDuplicates<T>(m: i32, data: usize, indices: usize, indptr:
   return count;
 }
 
-/** Row i of A (m rows) <- factors[i] times it, a factor 0 included: 0·NaN is NaN. */
-export function csrScaleRows<T>(m: i32, data: usize, indptr: usize, factors: usize): void {
-  for (let i = 0; i < m; i++) {
-    const factor = get<T>(factors, i), stop = index(indptr, i + 1);
-    for (let e = index(indptr, i); e < stop; e++) set<T>(data, e, <T>(factor * get<T>(data, e)));
-  }
-}
-
-/** Column j of A (nnz elements) <- factors[j] times it. */
+/** Column j of A (nnz elements) <- factors[j] times it, a factor 0 included: 0·NaN is NaN. Of row numbers in place of indices: rows. */
 export function csrScaleColumns<T>(nnz: i32, data: usize, indices: usize, factors: usize): void {
   for (let e = 0; e < nnz; e++) set<T>(data, e, <T>(get<T>(factors, index(indices, e)) * get<T>(data, e)));
 }

@@ -167,7 +167,10 @@ export class Csr<D extends DType = DType> implements Disposable {
    */
   scaleRows(factors: TensorLike): Csr<D> {
     return this.#scaled(factors, this.shape[0], (runtime, { data, indptr }, list) => {
-      runtime[this.dtype].csrScaleRows(this.shape[0], data.pointer, indptr.pointer, list.pointer);
+      const rows = Tensor.allocate(runtime, [this.nnz], "f32");
+      const [numbers, starts] = [rows.integers, indptr.integers];
+      for (let i = 0; i < this.shape[0]; i++) numbers.fill(i, starts[i], starts[i + 1]);
+      runtime[this.dtype].csrScaleColumns(this.nnz, data.pointer, rows.pointer, list.pointer);
     });
   }
 
