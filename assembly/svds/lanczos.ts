@@ -101,9 +101,8 @@ export function lanczos<T>(
         return APPLY + 4 * row;
       }
       case LEFT: {
-        const norm = nrm2<T>(m, urow, 1), beta = <T>number(work, BETA);
-        if (!(norm - norm == <T>0)) return FAILED;
-        setNumber(work, NORM, max<f64>(number(work, NORM), <f64>norm));
+        const beta = <T>number(work, BETA);
+        raiseNorm<T>(m, urow, work);
         fill<T>(row, <T>0, sums);
         if (beta != <T>0) {
           axpy<T>(m, <T>-beta, at<T>(urow, -ldu), 1, urow, 1);
@@ -121,9 +120,8 @@ export function lanczos<T>(
         return APPLY_TRANSPOSED + 4 * row;
       }
       case RIGHT: {
-        const next = at<T>(vrow, ldv), norm = nrm2<T>(n, next, 1), alpha = <T>number(work, ALPHA);
-        if (!(norm - norm == <T>0)) return FAILED;
-        setNumber(work, NORM, max<f64>(number(work, NORM), <f64>norm));
+        const next = at<T>(vrow, ldv), alpha = <T>number(work, ALPHA);
+        raiseNorm<T>(n, next, work);
         axpy<T>(n, <T>-alpha, vrow, 1, next, 1);
         const beta = orthogonalize<T>(row + 1, n, v, ldv, next, c, sums, negligible<T>(work));
         if (beta == <T>0) randomRow<T>(row + 1, n, v, ldv, seed, stream, c, sums, work);
@@ -134,6 +132,8 @@ export function lanczos<T>(
           setCursor(work, PHASE, MULTIPLY);
           break;
         }
+        // NaN where a product overflowed
+        if (!(number(work, NORM) < Infinity)) return FAILED;
         gesvdBegin<T>(inner);
         setCursor(work, PHASE, SOLVE);
         break;
@@ -168,6 +168,11 @@ function driftsApart<T>(m: i32, beta: T, x: usize, tolerance: f64, work: usize):
   return apart;
 }
 
+/** The largest norm of a product so far: about that of A. NaN stays. */
+function raiseNorm<T>(n: i32, x: usize, work: usize): void {
+  setNumber(work, NORM, max<f64>(number(work, NORM), <f64>nrm2<T>(n, x, 1)));
+}
+
 /** Below this a vector that is left by orthogonalisation is rounding errors. */
 function negligible<T>(work: usize): T {
   return <T>(8 * <f64>epsilon<T>() * number(work, NORM));
@@ -181,7 +186,6 @@ function orthogonalize<T>(rows: i32, n: i32, basis: usize, ld: i32, w: usize, c:
   let norm = nrm2<T>(n, w, 1);
   for (let pass = 0; pass < 3; pass++) {
     if (norm <= least) return <T>0;
-    if (rows == 0) return norm;
     gemv<T>(false, rows, n, <T>1, basis, ld, w, 1, <T>0, c, 1);
     gemv<T>(true, rows, n, <T>-1, basis, ld, c, 1, <T>1, w, 1);
     axpy<T>(rows, <T>1, c, 1, sums, 1);
