@@ -43,6 +43,8 @@ export interface Routines {
   scal(n: number, alpha: number, x: number, incx: number): void;
   /** y <- alpha·x + y. */
   axpy(n: number, alpha: number, x: number, incx: number, y: number, incy: number): void;
+  /** ‖x‖₂ without overflow. */
+  nrm2(n: number, x: number, incx: number): number;
   /** dst (m×n, row-major, rows ldd apart) <- src (m×n, strides rss, css). */
   lacpy(m: number, n: number, src: number, rss: number, css: number, dst: number, ldd: number): void;
   /** Every element of x <- value. */

@@ -1,11 +1,13 @@
 // The entry `lowrank/lora`: adapters and layers. It uses the kernel that `init` of `lowrank` or `lowrank/slim` loaded.
 
+export type { Rank } from "./linalg/rank_rule.js";
 export { LoraAdapter, type LoraAdapterOptions, type LoraCreateOptions, type LoraInit } from "./lora/adapter.js";
 export { type Applied, type ApplyOptions, applyLora } from "./lora/apply.js";
 export { type BatchedLoraOptions, batchedLora } from "./lora/batched.js";
 export { type CombineMethod, type CombineOptions, combineAdapters, type WeightedAdapter } from "./lora/combine.js";
 export type { AdapterGradients } from "./lora/compute.js";
 export { type InitLoraWeights, LoraConfig, type LoraConfigOptions } from "./lora/config.js";
+export { type ExtractOptions, extractAdapter } from "./lora/extract.js";
 export type { AdapterFile, AdapterFormat, ModuleKind } from "./lora/files/adapter_file.js";
 export { type AdapterSource, type LoadAdapterOptions, loadAdapter } from "./lora/files/load.js";
 export { type SaveAdapterOptions, saveAdapter } from "./lora/files/save.js";
@@ -19,5 +21,6 @@ export {
 } from "./lora/linear.js";
 export { type ParameterReport, type TrainableOptions, trainableParameters } from "./lora/parameters.js";
 export { AdapterPool, type AdapterPoolOptions, type PoolStats } from "./lora/pool.js";
+export { type KohyaRule, resizeAdapter, type TruncatedAdapter } from "./lora/resize.js";
 export { type MatchOptions, matchTargets, type TargetModule } from "./lora/targets.js";
 export { type QuantizedKind, QuantizedTensor, type QuantizeOptions, quantize } from "./quantized/quantize.js";

@@ -10,8 +10,6 @@ import {
   expected,
   shapeText,
 } from "../check.js";
-import { ConvergenceError } from "../errors.js";
-import { MORE } from "../exports.js";
 import { commonDtype } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { checkSeed, STREAM } from "../random.js";
@@ -19,6 +17,7 @@ import { run } from "../scope.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
 import { bytesOf, type DType, Tensor } from "../tensor.js";
 import { LoraAdapter } from "./adapter.js";
+import { scaledVectors, svdOfProduct } from "./product_svd.js";
 
 /** PEFT's combination types. */
 export type CombineMethod =
@@ -247,16 +246,7 @@ function truncateSum<D extends DType>(
     at += r;
   }
   checkAllFinite(runtime, c, "adapters");
-  const ut = Tensor.allocate(runtime, [most, m], dtype);
-  const s = Tensor.allocate(runtime, [most], dtype);
-  const vt = Tensor.allocate(runtime, [most, n], dtype);
-  const work = runtime.scratch.push(routines.productSvdScratch(m, n, total));
-  routines.productSvdBegin(work);
-  let failed: number;
-  do {
-    failed = routines.productSvd(m, n, total, c.pointer, d.pointer, ut.pointer, s.pointer, vt.pointer, work);
-  } while (failed === MORE);
-  if (failed > 0) throw new ConvergenceError("combineAdapters", failed);
+  const { ut, s, vt } = svdOfProduct(runtime, "combineAdapters", c, d);
   return scaledVectors(runtime, ut, 1, m, s, vt, Math.min(rank ?? largestRank(parts), most));
 }
 
@@ -268,27 +258,6 @@ function truncate<D extends DType>(runtime: Runtime, delta: Tensor<D>, rank: num
   checkAllFinite(runtime, delta, "adapters");
   const { u, s, vt } = decompose(runtime, delta, "thin");
   return scaledVectors(runtime, u as Tensor<D>, most, 1, s as Tensor<D>, vt as Tensor<D>, Math.min(rank, most));
-}
-
-/** B = U_k·diag(S_k) from vectors with the strides (row, column), A = V_kᵀ: PEFT's split. */
-function scaledVectors<D extends DType>(
-  runtime: Runtime,
-  u: Tensor<D>,
-  row: number,
-  column: number,
-  s: Tensor<D>,
-  vt: Tensor<D>,
-  k: number,
-): Factors<D> {
-  const n = vt.shape[1] as number;
-  const m = u.size / s.size;
-  const routines = runtime[u.dtype];
-  const a = Tensor.allocate(runtime, [k, n], u.dtype);
-  const b = Tensor.allocate(runtime, [m, k], u.dtype);
-  routines.lacpy(k, n, vt.pointer, n, 1, a.pointer, n);
-  routines.lacpy(m, k, u.pointer, row, column, b.pointer, k);
-  routines.scaleColumns(m, k, s.pointer, b.pointer);
-  return { a, b };
 }
 
 /** Of a layer without inputs or outputs. */

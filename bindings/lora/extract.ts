@@ -1,0 +1,138 @@
+// An adapter from what training changed: the SVD of tuned − base, cut where a rule says.
+
+import { checkOptions, expected, shapeText } from "../check.js";
+import { commonDtype, decode, place, type TensorLike } from "../interop.js";
+import { checkRank, chooseRank, type Rank, truncation } from "../linalg/rank_rule.js";
+import type { Runtime } from "../load.js";
+import { randomizedSvd } from "../randomized/randomized_svd.js";
+import { run } from "../scope.js";
+import { checkAllFinite, decompose } from "../svd/decompose.js";
+import { type DType, Tensor } from "../tensor.js";
+import { LoraAdapter } from "./adapter.js";
+import { scaledVectors } from "./product_svd.js";
+import type { TruncatedAdapter } from "./resize.js";
+
+export interface ExtractOptions {
+  /** Of the random vectors for large layers. Default 0. */
+  seed?: number;
+}
+
+/** Layers whose shorter side is not longer are decomposed exactly. */
+const EXACT_UP_TO = 512;
+
+/** Random vectors pay as long as the rank is this many times smaller than the shorter side. */
+const PAYS_BELOW = 8;
+
+/**
+ * The LoRA adapter that turns the base weight into the tuned one, as nearly as its rank allows: B = U_k·Σ_k, A = V_kᵀ of
+ * tuned − base, alpha = rank. Small layers by the exact SVD; large ones by a randomized one, whose error is certified: the
+ * real error is not above the one returned.
+ *
+ * @param base (out, in)
+ * @param tuned (out, in), of the same dtype
+ * @param rule `{ rank }`, `{ energy }` or `{ tolerance }` as lowRank()
+ * @returns a new adapter that the caller owns, its rank, relative error and retained energy; equal weights give zero
+ *   factors of rank 1, and the rank 0
+ * @throws RangeError if the shapes differ or the rank is above min(out, in); NonFiniteError
+ * @example
+ * ```ts
+ * import { init } from "lowrank";
+ * import { extractAdapter } from "lowrank/lora";
+ * await init();
+ * const { adapter, error } = extractAdapter([[1, 0], [0, 1]], [[1, 2], [0, 1]], { rank: 1 });
+ * console.log(error, adapter.delta().toArray()); // 0 [ [ 0, 2 ], [ 0, 0 ] ]
+ * ```
+ */
+export function extractAdapter<D extends DType = DType>(
+  base: Tensor<D> | TensorLike,
+  tuned: Tensor<D> | TensorLike,
+  rule: Rank,
+  options?: ExtractOptions,
+): TruncatedAdapter<D> {
+  return run((runtime) => {
+    const { seed = 0 } = checkOptions(options, ["seed"]);
+    const [before, after] = [decode(base, "base"), decode(tuned, "tuned")];
+    if (before.shape.length !== 2) throw new RangeError(expected("base", "two axes", shapeText(before.shape)));
+    if (shapeText(before.shape) !== shapeText(after.shape)) {
+      throw new RangeError(expected("tuned", `shape ${shapeText(before.shape)}`, shapeText(after.shape)));
+    }
+    const dtype = commonDtype([
+      ["base", before],
+      ["tuned", after],
+    ]) as D;
+    const [m, n] = before.shape as [number, number];
+    const chosen = checkRank(rule, "rule", Math.min(m, n));
+    const [x, y] = [place(runtime, before, dtype), place(runtime, after, dtype)];
+    checkAllFinite(runtime, x, "base");
+    checkAllFinite(runtime, y, "tuned");
+    const delta = y.copy() as Tensor<D>;
+    const [row, column] = x.strides as [number, number];
+    const routines = runtime[dtype];
+    // row by row: the base may be a transposed view
+    const bytes = dtype === "f32" ? 4 : 8;
+    for (let i = 0; i < m; i++) {
+      routines.axpy(n, -1, x.pointer + i * row * bytes, column, delta.pointer + i * n * bytes, 1);
+    }
+    checkAllFinite(runtime, delta, "tuned");
+    return truncateDelta(runtime, delta, chosen, seed);
+  });
+}
+
+function truncateDelta<D extends DType>(
+  runtime: Runtime,
+  delta: Tensor<D>,
+  rule: Rank,
+  seed: number,
+): TruncatedAdapter<D> {
+  const [m, n] = delta.shape as [number, number];
+  const least = Math.min(m, n);
+  const total = runtime[delta.dtype].nrm2(delta.size, delta.pointer, 1);
+  if (total === 0) {
+    const none = (...shape: number[]) => Tensor.allocate(runtime, shape, delta.dtype);
+    return make(runtime, none(m, 0), none(0), none(0, n), 0, 0);
+  }
+  if (least > EXACT_UP_TO) {
+    const most = Math.floor(least / PAYS_BELOW);
+    // the rank that energy or tolerance need is not known: more vectors until they are enough
+    for (let k = rule.rank ?? 32; k <= most; k *= 2) {
+      const { u, s, vt, errorBound } = randomizedSvd(delta, k, { seed });
+      const values = s.toTyped();
+      const lost = errorBound.frobenius / total;
+      const kept = leastRank(values, total, lost, rule);
+      if (kept !== undefined) return make(runtime, u, s, vt, kept, errorOf(values, total, lost, kept));
+      for (const tensor of [u, s, vt]) tensor.dispose();
+    }
+  }
+  const { u, s, vt } = decompose(runtime, delta, "thin") as { [key in "u" | "s" | "vt"]: Tensor<D> };
+  const values = s.toTyped();
+  const k = chooseRank(values, rule);
+  return make(runtime, u, s, vt, k, Math.sqrt(Math.max(0, 1 - truncation(values, k).energy)));
+}
+
+/** Relative error with the first `kept` values, where all of them leave `lost`. */
+function errorOf(values: ArrayLike<number>, total: number, lost: number, kept: number): number {
+  let squared = lost ** 2;
+  for (let i = values.length - 1; i >= kept; i--) squared += ((values[i] as number) / total) ** 2;
+  return Math.min(1, Math.sqrt(squared));
+}
+
+/** The fewest values with which the rule is certain to hold; undefined if all of them do not do. */
+function leastRank(values: ArrayLike<number>, total: number, lost: number, rule: Rank): number | undefined {
+  if (rule.rank !== undefined) return rule.rank;
+  const allowed = rule.energy === undefined ? rule.tolerance : Math.sqrt(1 - rule.energy);
+  for (let k = 0; k <= values.length; k++) if (errorOf(values, total, lost, k) <= allowed) return k;
+  return undefined;
+}
+
+/** u (out, any), of which the first `rank` columns count. */
+function make<D extends DType>(
+  runtime: Runtime,
+  u: Tensor<D>,
+  s: Tensor<D>,
+  vt: Tensor<D>,
+  rank: number,
+  error: number,
+): TruncatedAdapter<D> {
+  const adapter = new LoraAdapter<D>(scaledVectors(runtime, u, s.size, 1, s, vt, rank));
+  return { adapter, rank, error, energy: 1 - error ** 2 };
+}
