@@ -209,7 +209,9 @@ async function correctness(check, { matmul, svd, tensor }, { LoraAdapter, LoraLi
 }
 
 /** Hashes of the bits of results of the strict build, which are the same on every engine. */
-function strictBits({ matmul, scope, svd, svdvals, tensor }, { LoraAdapter, LoraLinear }) {
+function strictBits(lowrank, lora) {
+  const { matmul, scope, svd, svdvals, tensor } = lowrank;
+  const { LoraAdapter, LoraLinear } = lora;
   const bits = {};
   const random = (shape, dtype, seed) => put(tensor, uniform(product(shape), seed), shape, dtype);
   const note = (name, f) =>
@@ -260,6 +262,65 @@ function strictBits({ matmul, scope, svd, svdvals, tensor }, { LoraAdapter, Lora
       const [a, x] = [random([60, 90], dtype, 22), random([90], dtype, 23)];
       return [matmul(a, x), matmul(x, a.transpose())];
     });
+    note(`least squares, QR, pseudo-inverse, polar ${dtype}`, () => {
+      const [a, b] = [random([60, 20], dtype, 30), random([60, 3], dtype, 31)];
+      const { x, residuals, s } = lowrank.lstsq(a, b);
+      const { q, r } = lowrank.qr(a);
+      const { u, p } = lowrank.polar(a);
+      return [x, residuals, s, q, r, lowrank.pinv(a), u, p];
+    });
+    note(`randomized and Lanczos SVD, random numbers ${dtype}`, () => {
+      const a = random([120, 90], dtype, 32);
+      const sparse = lowrank.csr.fromCoo(
+        [0, 3, 70, 99],
+        [5, 1, 60, 2],
+        put(tensor, [1, 2, 3, 4], [4], dtype),
+        [100, 80],
+      );
+      const found = [lowrank.randomizedSvd(a, 6, { seed: 5 }), lowrank.randomizedSvd(sparse, 3, { normalizer: "qr" })];
+      found.push(lowrank.svds(a, 4), lowrank.svds(sparse, 2));
+      sparse.dispose();
+      return found.flatMap(({ u, s, vt }) => [u, s, vt]);
+    });
+    note(`principal components ${dtype}`, () =>
+      ["full", "covariance", "randomized"].flatMap((solver) => {
+        const pca = new lowrank.PCA({ components: 3, solver }).fit(random([80, 12], dtype, 33));
+        const kept = [tensor(pca.components), tensor(pca.explainedVariance)];
+        pca.dispose();
+        return kept;
+      }),
+    );
+    note(`ratings ${dtype}`, () => {
+      const at = Array.from({ length: 200 }, (_, i) => i);
+      const rows = at.map((i) => (i * 7) % 30);
+      const columns = at.map((i) => (i * 11) % 23);
+      const ratings = lowrank.csr.fromCoo(rows, columns, random([200], dtype, 34), [30, 23]);
+      const model = lowrank.factorize(ratings, { factors: 3, iterations: 4, seed: 2 });
+      const kept = [tensor(model.users), tensor(model.items)];
+      model.dispose();
+      ratings.dispose();
+      return kept;
+    });
+    note(`adapters: a mixed batch, gradients, combination, resizing ${dtype}`, () => {
+      const layer = new LoraLinear({ weight: random([24, 20], dtype, 35) });
+      const create = (seed) => LoraAdapter.create({ inFeatures: 20, outFeatures: 24, r: 3, init: false, dtype, seed });
+      const [one, two] = [create(1), create(2)];
+      layer.addAdapter("one", one);
+      layer.addAdapter("two", two);
+      const x = random([4, 20], dtype, 36);
+      const mixed = layer.forward(x, { adapters: ["two", null, "one", "two"] });
+      layer.setAdapters("one");
+      layer.forward(x, { train: true, seed: 3 });
+      const { a, b } = layer.backward(random([4, 24], dtype, 37)).adapters.one;
+      const sum = lora.combineAdapters(
+        [one, two].map((adapter) => ({ adapter, weight: 0.5 })),
+        { method: "svd" },
+      );
+      const { adapter } = lora.resizeAdapter(one, { rank: 2 });
+      const kept = [mixed, a, b, tensor(sum.a), tensor(adapter.b)];
+      for (const owner of [layer, one, two, sum, adapter]) owner.dispose();
+      return kept;
+    });
     for (const tokens of [1, 9, 70]) {
       note(`LoRA forward ${dtype}, ${tokens} tokens`, () => {
         const layer = new LoraLinear({ weight: random([96, 80], dtype, 24), bias: random([96], dtype, 25) });
@@ -274,6 +335,16 @@ function strictBits({ matmul, scope, svd, svdvals, tensor }, { LoraAdapter, Lora
         return [apart, together, merged];
       });
     }
+  }
+  for (const kind of ["f16", "bf16", "int8", "nf4"]) {
+    note(`product with ${kind}`, () => {
+      const weight = lora.quantize(random([40, 72], "f32", 38), kind);
+      const layer = new LoraLinear({ weight });
+      const kept = [layer.forward(random([1, 72], "f32", 39)), layer.forward(random([9, 72], "f32", 40))];
+      layer.dispose();
+      weight.dispose();
+      return kept;
+    });
   }
   return bits;
 }

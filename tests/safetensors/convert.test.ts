@@ -105,6 +105,23 @@ function nearest(x: number, fraction: number, least: number, most: number): numb
   return Math.abs(value) > most ? Math.sign(x) * Number.POSITIVE_INFINITY : value;
 }
 
+test("16-bit weights are read as they are; other types are refused", async () => {
+  const given = Float32Array.from({ length: 6 }, (_, i) => i / 4 - 0.5);
+  for (const [type, kind] of [
+    ["F16", "f16"],
+    ["BF16", "bf16"],
+  ] as const) {
+    const file = await openSafetensors(writeSafetensors({ w: { data: given, shape: [2, 3] } }, { dtype: type }));
+    const weight = await file.quantized("w");
+    expect([weight.kind, weight.shape, weight.byteLength]).toEqual([kind, [2, 3], 12]);
+    expect(Array.from(weight.dequantize().data)).toEqual(Array.from(given));
+    weight.dispose();
+  }
+  const file = await openSafetensors(writeSafetensors({ w: given }));
+  await expect(file.quantized("w")).rejects.toThrow(TypeError);
+  await expect(file.quantized("v")).rejects.toThrow(RangeError);
+});
+
 describe.each(["f32", "f64"] as const)("writing from %s", (dtype) => {
   test.each([
     ["F16", 10, -14, 65504],
