@@ -4,7 +4,7 @@
 
 import { checkInteger, checkShape, describe, expected, MAX_SIZE, shapeText, sizeOf } from "./check.js";
 import { kernel, type Runtime } from "./load.js";
-import { type DType, type Nested, Tensor } from "./tensor.js";
+import { type DType, type Nested, numbersAt, Tensor } from "./tensor.js";
 
 /** Anything that a function of this library takes as a tensor. */
 export type TensorLike =
@@ -285,8 +285,7 @@ export function copyIn<D extends DType>(runtime: Runtime, source: Source, dtype:
 /** The values of a source; those in plain kernel memory are viewed anew, since an allocation may have grown it. */
 function valuesOf(runtime: Runtime, { values, resident, dtype }: Source): Source["values"] {
   if (resident === undefined) return values;
-  const Typed = dtype === "f32" ? Float32Array : Float64Array;
-  return new Typed(runtime.memory.buffer, resident.pointer, resident.length);
+  return numbersAt(runtime.memory, dtype as DType, resident.pointer, resident.length);
 }
 
 /** Row-major order from any strides. */

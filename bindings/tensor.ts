@@ -22,6 +22,17 @@ export function bytesOf(dtype: DType): number {
   return dtype === "f32" ? 4 : 8;
 }
 
+/** @internal A view on numbers in kernel memory. */
+export function numbersAt(
+  memory: WebAssembly.Memory,
+  dtype: DType,
+  pointer: number,
+  length: number,
+): Float32Array | Float64Array {
+  const Typed = dtype === "f32" ? Float32Array : Float64Array;
+  return new Typed(memory.buffer, pointer, length);
+}
+
 const backstop = /* @__PURE__ */ new FinalizationRegistry<{ allocator: Allocator; pointer: number }>(
   ({ allocator, pointer }) => {
     allocator.free(pointer);
@@ -186,8 +197,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
   }
 
   #viewOf(memory: WebAssembly.Memory, length: number): ArrayOf<D> {
-    const Typed = this.dtype === "f32" ? Float32Array : Float64Array;
-    return new Typed(memory.buffer, this.pointer, length) as ArrayOf<D>;
+    return numbersAt(memory, this.dtype, this.pointer, length) as ArrayOf<D>;
   }
 
   /** @internal The storage of a contiguous f32 tensor as 32-bit integers: lists of indices stand in such storage. */

@@ -1,12 +1,12 @@
 // A factor model of ratings and what it predicts.
 
 import { checkInteger, checkOptions, describe, expected, MAX_SIZE, shapeText } from "../check.js";
-import { MORE } from "../exports.js";
 import type { Runtime } from "../load.js";
 import { decodeMultiplier } from "../operator.js";
 import { run } from "../scope.js";
+import { complete } from "../slices.js";
 import { Csr } from "../sparse/csr.js";
-import { bytesOf, type DType, type Tensor } from "../tensor.js";
+import { bytesOf, type DType, numbersAt, type Tensor } from "../tensor.js";
 import { type Rows, rowsOf } from "./ratings.js";
 
 /** An item and the rating predicted for it. */
@@ -112,8 +112,7 @@ export class Factorization<D extends DType = DType> implements Disposable {
     const p = this.users.pointer + user * k * bytesOf(dtype);
     const scores = runtime.scratch.push((last - first) * bytesOf(dtype));
     runtime[dtype].ratingsPredict(first, last, k, p, this.items.pointer, base, this.itemBias.pointer, scores);
-    const Typed = dtype === "f32" ? Float32Array : Float64Array;
-    return new Typed(runtime.memory.buffer, scores, last - first);
+    return numbersAt(runtime.memory, dtype, scores, last - first);
   }
 
   #excluded(runtime: Runtime, exclude: unknown, user: number): ArrayLike<number> & Iterable<number> {
@@ -170,9 +169,8 @@ export class Factorization<D extends DType = DType> implements Disposable {
     const { ratingsError, ratingsErrorBegin, ratingsErrorScratch } = runtime[dtype];
     const work = runtime.scratch.push(ratingsErrorScratch());
     ratingsErrorBegin(work);
-    let result: number;
-    do {
-      result = ratingsError(
+    complete(() =>
+      ratingsError(
         0,
         rows,
         users.shape[1] as number,
@@ -186,8 +184,8 @@ export class Factorization<D extends DType = DType> implements Disposable {
         mean,
         e,
         work,
-      );
-    } while (result === MORE);
+      ),
+    );
     return new Float64Array(runtime.memory.buffer, work + HEAD_BYTES, 1)[0] as number;
   }
 

@@ -2,13 +2,13 @@
 
 import { checkBoolean, checkFinite, checkInteger, checkOneOf, checkOptions, describe, expected } from "../check.js";
 import { ConvergenceError } from "../errors.js";
-import { MORE } from "../exports.js";
 import type { Runtime } from "../load.js";
 import { decodeMultiplier } from "../operator.js";
 import { checkProgress, type Progress, type ProgressOptions } from "../progress.js";
 import { checkSeed, STREAM } from "../random.js";
 import { randomizedSvd } from "../randomized/randomized_svd.js";
 import { run } from "../scope.js";
+import { complete } from "../slices.js";
 import { Csr } from "../sparse/csr.js";
 import { decompose } from "../svd/decompose.js";
 import type { Svd } from "../svd/svd.js";
@@ -163,10 +163,9 @@ function alternate(
   const half = (rows: Rows, other: number, otherBias: Tensor, own: number, ownBias: Tensor) => {
     const { indptr, indices, values } = rows;
     routines.alsBegin(work);
-    let failed: number;
-    do {
+    const failed = complete(() => {
       step(done, total);
-      failed = routines.alsRows(
+      return routines.alsRows(
         0,
         rows.rows,
         kp,
@@ -182,7 +181,7 @@ function alternate(
         biased ? 1 : 0,
         work,
       );
-    } while (failed === MORE);
+    });
     if (failed > 0) throw new ConvergenceError("factorize", 1);
     done++;
   };

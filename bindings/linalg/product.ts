@@ -2,7 +2,7 @@
 
 import type { Runtime } from "../load.js";
 import { complete } from "../slices.js";
-import { bytesOf, type DType } from "../tensor.js";
+import { bytesOf, type DType, numbersAt } from "../tensor.js";
 
 /** @internal A factor: address and strides in elements. */
 export interface Factor {
@@ -25,8 +25,7 @@ export function scaledProduct(
   const mark = runtime.scratch.mark();
   const factors = runtime.scratch.push(d.length * bytesOf(dtype));
   const work = runtime.scratch.push(routines.scaledProductScratch(n, d.length));
-  const Typed = dtype === "f32" ? Float32Array : Float64Array;
-  new Typed(runtime.memory.buffer, factors, d.length).set(d);
+  numbersAt(runtime.memory, dtype, factors, d.length).set(d);
   routines.scaledProductBegin(work);
   complete(() =>
     routines.scaledProduct(

@@ -15,9 +15,9 @@ import type { Runtime } from "../load.js";
 import { checkSeed, STREAM } from "../random.js";
 import { run } from "../scope.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
-import { bytesOf, type DType, Tensor } from "../tensor.js";
+import { bytesOf, type DType, numbersAt, Tensor } from "../tensor.js";
 import { LoraAdapter } from "./adapter.js";
-import { scaledVectors, svdOfProduct } from "./product_svd.js";
+import { scaledVectors, svdOfProduct, zeroFactors } from "./product_svd.js";
 
 /** PEFT's combination types. */
 export type CombineMethod =
@@ -260,14 +260,6 @@ function truncate<D extends DType>(runtime: Runtime, delta: Tensor<D>, rank: num
   return scaledVectors(runtime, u as Tensor<D>, most, 1, s as Tensor<D>, vt as Tensor<D>, Math.min(rank, most));
 }
 
-/** Of a layer without inputs or outputs. */
-function zeroFactors<D extends DType>(runtime: Runtime, dtype: D, m: number, n: number): Factors<D> {
-  const a = Tensor.allocate(runtime, [1, n], dtype);
-  const b = Tensor.allocate(runtime, [m, 1], dtype);
-  for (const factor of [a, b]) runtime[dtype].fill(factor.size, 0, factor.pointer);
-  return { a, b };
-}
-
 /** A rule on the A and on the B, each weighted with the root of |weight·scaling|. */
 function combineFactors<D extends DType>(
   runtime: Runtime,
@@ -351,8 +343,7 @@ function applyRule<D extends DType>(
   }
   if (rule === "ties" || rule === "dare_ties") {
     const list = runtime.scratch.push(weights.length * bytes);
-    const Typed = dtype === "f32" ? Float32Array : Float64Array;
-    new Typed(runtime.memory.buffer, list, weights.length).set(weights);
+    numbersAt(runtime.memory, dtype, list, weights.length).set(weights);
     routines.electAndMerge(size, weights.length, stack, list, frequency ? 1 : 0, to.pointer);
     return;
   }

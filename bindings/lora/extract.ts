@@ -7,9 +7,9 @@ import type { Runtime } from "../load.js";
 import { randomizedSvd } from "../randomized/randomized_svd.js";
 import { run } from "../scope.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
-import { type DType, Tensor } from "../tensor.js";
+import { bytesOf, type DType, type Tensor } from "../tensor.js";
 import { LoraAdapter } from "./adapter.js";
-import { scaledVectors } from "./product_svd.js";
+import { scaledVectors, zeroFactors } from "./product_svd.js";
 import type { TruncatedAdapter } from "./resize.js";
 
 export interface ExtractOptions {
@@ -69,7 +69,7 @@ export function extractAdapter<D extends DType = DType>(
     const [row, column] = x.strides as [number, number];
     const routines = runtime[dtype];
     // row by row: the base may be a transposed view
-    const bytes = dtype === "f32" ? 4 : 8;
+    const bytes = bytesOf(dtype);
     for (let i = 0; i < m; i++) {
       routines.axpy(n, -1, x.pointer + i * row * bytes, column, delta.pointer + i * n * bytes, 1);
     }
@@ -88,8 +88,7 @@ function truncateDelta<D extends DType>(
   const least = Math.min(m, n);
   const total = runtime[delta.dtype].nrm2(delta.size, delta.pointer, 1);
   if (total === 0) {
-    const none = (...shape: number[]) => Tensor.allocate(runtime, shape, delta.dtype);
-    return make(runtime, none(m, 0), none(0), none(0, n), 0, 0);
+    return made(zeroFactors(runtime, delta.dtype, m, n), 0, 0);
   }
   if (least > EXACT_UP_TO) {
     const most = Math.floor(least / PAYS_BELOW);
@@ -99,14 +98,14 @@ function truncateDelta<D extends DType>(
       const values = s.toTyped();
       const lost = errorBound.frobenius / total;
       const kept = leastRank(values, total, lost, rule);
-      if (kept !== undefined) return make(runtime, u, s, vt, kept, errorOf(values, total, lost, kept));
+      if (kept !== undefined) return made(factorsOf(runtime, u, s, vt, kept), kept, errorOf(values, total, lost, kept));
       for (const tensor of [u, s, vt]) tensor.dispose();
     }
   }
   const { u, s, vt } = decompose(runtime, delta, "thin") as { [key in "u" | "s" | "vt"]: Tensor<D> };
   const values = s.toTyped();
   const k = chooseRank(values, rule);
-  return make(runtime, u, s, vt, k, Math.sqrt(Math.max(0, 1 - truncation(values, k).energy)));
+  return made(factorsOf(runtime, u, s, vt, k), k, Math.sqrt(Math.max(0, 1 - truncation(values, k).energy)));
 }
 
 /** Relative error with the first `kept` values, where all of them leave `lost`. */
@@ -124,15 +123,16 @@ function leastRank(values: ArrayLike<number>, total: number, lost: number, rule:
   return undefined;
 }
 
-/** u (out, any), of which the first `rank` columns count. */
-function make<D extends DType>(
-  runtime: Runtime,
-  u: Tensor<D>,
-  s: Tensor<D>,
-  vt: Tensor<D>,
+/** B and A of the first `rank` triplets. */
+function factorsOf<D extends DType>(runtime: Runtime, u: Tensor<D>, s: Tensor<D>, vt: Tensor<D>, rank: number) {
+  if (rank === 0) return zeroFactors(runtime, u.dtype, u.shape[0] as number, vt.shape[1] as number);
+  return scaledVectors(runtime, u, s.size, 1, s, vt, rank);
+}
+
+function made<D extends DType>(
+  factors: { a: Tensor<D>; b: Tensor<D> },
   rank: number,
   error: number,
 ): TruncatedAdapter<D> {
-  const adapter = new LoraAdapter<D>(scaledVectors(runtime, u, s.size, 1, s, vt, rank));
-  return { adapter, rank, error, energy: 1 - error ** 2 };
+  return { adapter: new LoraAdapter<D>(factors), rank, error, energy: 1 - error ** 2 };
 }

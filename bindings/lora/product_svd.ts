@@ -1,8 +1,8 @@
 // The SVD of a product C·D of two factors, and factors of LoRA's from singular vectors.
 
 import { ConvergenceError } from "../errors.js";
-import { MORE } from "../exports.js";
 import type { Runtime } from "../load.js";
+import { complete } from "../slices.js";
 import { type DType, Tensor } from "../tensor.js";
 
 /** @internal Left vectors by rows (k, m), values (k), right vectors by rows (k, n). */
@@ -29,17 +29,16 @@ export function svdOfProduct<D extends DType>(
   const vt = Tensor.allocate(runtime, [k, n], dtype);
   const work = runtime.scratch.push(routines.productSvdScratch(m, n, r));
   routines.productSvdBegin(work);
-  let failed: number;
-  do {
-    failed = routines.productSvd(m, n, r, c.pointer, d.pointer, ut.pointer, s.pointer, vt.pointer, work);
-  } while (failed === MORE);
+  const failed = complete(() =>
+    routines.productSvd(m, n, r, c.pointer, d.pointer, ut.pointer, s.pointer, vt.pointer, work),
+  );
   if (failed > 0) throw new ConvergenceError(caller, failed);
   return { ut, s, vt };
 }
 
 /**
- * @internal PEFT's split of the first k triplets: B = U_k·diag(S_k) (out, k), A = V_kᵀ (k, in). Elements of U are `row` and
- * `column` apart. k = 0 gives factors of rank 1 that are zero.
+ * @internal PEFT's split of the first k triplets, k >= 1: B = U_k·diag(S_k) (out, k), A = V_kᵀ (k, in). Elements of U are `row`
+ * and `column` apart.
  */
 export function scaledVectors<D extends DType>(
   runtime: Runtime,
@@ -51,16 +50,25 @@ export function scaledVectors<D extends DType>(
   k: number,
 ): { a: Tensor<D>; b: Tensor<D> } {
   const n = vt.shape[1] as number;
-  const m = s.size === 0 ? Math.max(...u.shape) : u.size / s.size;
+  const m = u.size / s.size;
   const routines = runtime[u.dtype];
-  const a = Tensor.allocate(runtime, [Math.max(k, 1), n], u.dtype);
-  const b = Tensor.allocate(runtime, [m, Math.max(k, 1)], u.dtype);
-  if (k === 0) {
-    for (const factor of [a, b]) routines.fill(factor.size, 0, factor.pointer);
-    return { a, b };
-  }
+  const a = Tensor.allocate(runtime, [k, n], u.dtype);
+  const b = Tensor.allocate(runtime, [m, k], u.dtype);
   routines.lacpy(k, n, vt.pointer, n, 1, a.pointer, n);
   routines.lacpy(m, k, u.pointer, row, column, b.pointer, k);
   routines.scaleColumns(m, k, s.pointer, b.pointer);
+  return { a, b };
+}
+
+/** @internal Factors of rank 1 that are zero, B (m, 1) and A (1, n). */
+export function zeroFactors<D extends DType>(
+  runtime: Runtime,
+  dtype: D,
+  m: number,
+  n: number,
+): { a: Tensor<D>; b: Tensor<D> } {
+  const a = Tensor.allocate(runtime, [1, n], dtype);
+  const b = Tensor.allocate(runtime, [m, 1], dtype);
+  for (const factor of [a, b]) runtime[dtype].fill(factor.size, 0, factor.pointer);
   return { a, b };
 }

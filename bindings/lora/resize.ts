@@ -6,7 +6,7 @@ import { run } from "../scope.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { LoraAdapter } from "./adapter.js";
-import { scaledVectors, svdOfProduct } from "./product_svd.js";
+import { scaledVectors, svdOfProduct, zeroFactors } from "./product_svd.js";
 
 const KOHYA_RULES = ["kohya-sv_ratio", "kohya-sv_fro", "kohya-sv_cumulative"] as const;
 
@@ -63,7 +63,10 @@ export function resizeAdapter<D extends DType>(adapter: LoraAdapter<D>, rule: Ra
     const { ut, s, vt } = svdOfProduct(runtime, "resizeAdapter", c, a);
     const values = s.toTyped();
     const rank = Math.min(choose(values), values.length);
-    const factors = scaledVectors(runtime, ut, 1, outFeatures, s, vt, rank);
+    const factors =
+      rank === 0
+        ? zeroFactors(runtime, dtype, outFeatures, inFeatures)
+        : scaledVectors(runtime, ut, 1, outFeatures, s, vt, rank);
     const kept = truncation(values, rank);
     const resized = new LoraAdapter<D>({
       ...factors,

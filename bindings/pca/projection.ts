@@ -171,22 +171,7 @@ export abstract class Projection implements Disposable {
    * @throws Error with code "not_fitted" before fit(); RangeError if n differs; NonFiniteError
    */
   transform(x: TensorLike): Tensor {
-    return run((runtime) => {
-      const { mean, dtype } = this.fitted();
-      const { components } = this.#attributes;
-      const [k, n] = components.shape as [number, number];
-      const rows = placeRows(runtime, x, "x", n, dtype);
-      checkAllFinite(runtime, rows, "x");
-      const m = rows.shape[0] as number;
-      const z = Tensor.allocate(runtime, [m, k], dtype);
-      const { project, projectScratch } = runtime[dtype];
-      const scale = this.whiten ? (this.#scale as Tensor).pointer : 0;
-      const [rs, cs] = rows.strides as [number, number];
-      slices(runtime, projectScratch(n), (work) =>
-        project(m, n, k, rows.pointer, rs, cs, mean.pointer, components.pointer, scale, z.pointer, work),
-      );
-      return z;
-    });
+    return this.#map(x, "x", "project");
   }
 
   /**
@@ -197,21 +182,27 @@ export abstract class Projection implements Disposable {
    * @throws Error with code "not_fitted" before fit(); RangeError if k differs; NonFiniteError
    */
   inverseTransform(z: TensorLike): Tensor {
+    return this.#map(z, "z", "reconstruct");
+  }
+
+  /** Rows to coordinates ("project"), or back. */
+  #map(value: TensorLike, argument: string, routine: "project" | "reconstruct"): Tensor {
     return run((runtime) => {
       const { mean, dtype } = this.fitted();
       const { components } = this.#attributes;
       const [k, n] = components.shape as [number, number];
-      const scores = placeRows(runtime, z, "z", k, dtype);
-      checkAllFinite(runtime, scores, "z");
-      const m = scores.shape[0] as number;
-      const x = Tensor.allocate(runtime, [m, n], dtype);
-      const { reconstruct, projectScratch } = runtime[dtype];
+      const [width, outWidth] = routine === "project" ? [n, k] : [k, n];
+      const rows = placeRows(runtime, value, argument, width, dtype);
+      checkAllFinite(runtime, rows, argument);
+      const m = rows.shape[0] as number;
+      const out = Tensor.allocate(runtime, [m, outWidth], dtype);
+      const routines = runtime[dtype];
       const scale = this.whiten ? (this.#scale as Tensor).pointer : 0;
-      const [rs, cs] = scores.strides as [number, number];
-      slices(runtime, projectScratch(k), (work) =>
-        reconstruct(m, n, k, scores.pointer, rs, cs, mean.pointer, components.pointer, scale, x.pointer, work),
+      const [rs, cs] = rows.strides as [number, number];
+      slices(runtime, routines.projectScratch(width), (work) =>
+        routines[routine](m, n, k, rows.pointer, rs, cs, mean.pointer, components.pointer, scale, out.pointer, work),
       );
-      return x;
+      return out;
     });
   }
 

@@ -1,13 +1,13 @@
 // Randomized singular value decomposition after Halko, Martinsson and Tropp (2011), with scikit-learn's defaults.
 
 import { checkInteger, checkOneOf, checkOptions, expected } from "../check.js";
-import { MORE } from "../exports.js";
 import type { TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { decodeMultiplier, type LinearOperator } from "../operator.js";
 import { checkProgress, type ProgressOptions } from "../progress.js";
 import { checkSeed, STREAM } from "../random.js";
 import { run } from "../scope.js";
+import { complete } from "../slices.js";
 import type { Csr } from "../sparse/csr.js";
 import { decompose } from "../svd/decompose.js";
 import type { Svd } from "../svd/svd.js";
@@ -210,7 +210,7 @@ function normalize(
     const mark = runtime.scratch.mark();
     const work = runtime.scratch.push(routines.luBasisScratch(count));
     routines.luBasisBegin(work);
-    while (routines.luBasis(count, n, x, n, work) === MORE);
+    complete(() => routines.luBasis(count, n, x, n, work));
     runtime.scratch.rewind(mark);
   }
 }
@@ -221,6 +221,6 @@ function orthonormalize(runtime: Runtime, dtype: DType, count: number, n: number
   const mark = runtime.scratch.mark();
   const work = runtime.scratch.push(routines.orthonormalizeScratch(count, n));
   routines.orthonormalizeBegin(work);
-  while (routines.orthonormalize(count, n, x, r, work) === MORE);
+  complete(() => routines.orthonormalize(count, n, x, r, work));
   runtime.scratch.rewind(mark);
 }

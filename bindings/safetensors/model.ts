@@ -5,7 +5,7 @@ import { FileFormatError } from "../errors.js";
 import type { PlatformUrl } from "../platform.js";
 import { readHeader, SafetensorsFile } from "./file.js";
 import { quote } from "./header.js";
-import { type FileSource, type OpenOptions, openSource } from "./source.js";
+import { type FileSource, type OpenOptions, openSource, readText } from "./source.js";
 
 /** The files of a model by name, or a list of them; with `model.safetensors.index.json` or without. */
 export type ModelFiles = Readonly<Record<string, FileSource>> | readonly FileSource[];
@@ -74,11 +74,6 @@ async function gather(
       throw new FileFormatError(`the index names ${quote(file)}: not given`, 0);
   }
   return { shards, index };
-}
-
-async function readText(source: FileSource, options: OpenOptions | undefined): Promise<string> {
-  const opened = await openSource(source, options);
-  return new TextDecoder().decode(await opened.read(0, opened.size));
 }
 
 function parseIndex(text: string): Index {

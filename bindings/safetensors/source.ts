@@ -3,7 +3,7 @@
 import { checkInteger, checkOptions, describe, expected } from "../check.js";
 import { FileFormatError } from "../errors.js";
 import type { PlatformBlob, PlatformResponse, PlatformUrl } from "../platform.js";
-import type { Abortable } from "../progress.js";
+import { type Abortable, checkProgress } from "../progress.js";
 
 /** Anything that reads ranges of bytes: a file handle, a database, an archive. */
 export interface RangeReader {
@@ -39,12 +39,12 @@ export async function openSource(source: unknown, options: OpenOptions | undefin
   const given = checkOptions(options, ["headers", "signal", "maximumBytes"]);
   const maximum = given.maximumBytes ?? 0;
   checkInteger(maximum, "maximumBytes", 0, Number.MAX_SAFE_INTEGER);
-  throwIfAborted(given.signal);
+  const step = checkProgress({ signal: given.signal });
   const opened = await open(source, given, maximum);
   return {
     size: opened.size,
     async read(offset, length) {
-      throwIfAborted(given.signal);
+      step(offset, opened.size);
       if (offset + length > opened.size) {
         throw new FileFormatError(`the file ends at byte ${opened.size}: it is cut short`, opened.size);
       }
@@ -58,8 +58,10 @@ export async function openSource(source: unknown, options: OpenOptions | undefin
   };
 }
 
-function throwIfAborted(signal: Abortable | undefined): void {
-  if (signal?.aborted) throw signal.reason;
+/** @internal A whole file as text. */
+export async function readText(source: unknown, options: OpenOptions | undefined): Promise<string> {
+  const opened = await openSource(source, options);
+  return new TextDecoder().decode(await opened.read(0, opened.size));
 }
 
 async function open(source: unknown, options: OpenOptions, maximum: number): Promise<RangeReader> {

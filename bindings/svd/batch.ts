@@ -2,8 +2,8 @@
 
 import { sizeOf } from "../check.js";
 import { ConvergenceError } from "../errors.js";
-import { MORE } from "../exports.js";
 import type { Runtime } from "../load.js";
+import { complete } from "../slices.js";
 import type { Tensor } from "../tensor.js";
 
 /**
@@ -28,9 +28,8 @@ export function decomposeBatch(
   const [rowStride, columnStride] = source.strides.slice(axes) as [number, number];
   const work = runtime.scratch.push(gesvdBatchScratch(m, n, job));
   gesvdBatchBegin(work);
-  let failed: number;
-  do {
-    failed = gesvdBatch(
+  const failed = complete(() =>
+    gesvdBatch(
       0,
       gesvdBatchGroups(count),
       count,
@@ -45,8 +44,8 @@ export function decomposeBatch(
       s.pointer,
       vt?.pointer ?? 0,
       work,
-    );
-  } while (failed === MORE);
+    ),
+  );
   if (failed > 0) throw new ConvergenceError("svd", failed);
 }
 

@@ -2,10 +2,10 @@
 
 import { expected, shapeText, sizeOf } from "../check.js";
 import { ConvergenceError, NonFiniteError } from "../errors.js";
-import { MORE } from "../exports.js";
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
-import { bytesOf, matrices, Tensor } from "../tensor.js";
+import { complete } from "../slices.js";
+import { bytesOf, matrices, numbersAt, Tensor } from "../tensor.js";
 import { decomposeBatch } from "./batch.js";
 import type { Driver, Svd, Vectors } from "./svd.js";
 
@@ -41,8 +41,7 @@ export function checkAllFinite(runtime: Runtime, a: Tensor, argument: string): v
     if (at >= 0) {
       const element =
         pointer + (Math.floor(at / columns) * rowStride + (at % columns) * columnStride) * bytesOf(a.dtype);
-      const Typed = a.dtype === "f32" ? Float32Array : Float64Array;
-      const value = new Typed(runtime.memory.buffer, element, 1)[0] as number;
+      const value = numbersAt(runtime.memory, a.dtype, element, 1)[0] as number;
       throw new NonFiniteError(argument, unravel(index * rows * columns + at, a.shape), value);
     }
     index++;
@@ -85,10 +84,9 @@ export function decompose(runtime: Runtime, a: Tensor, vectors: Vectors, driver:
     let [pu, ps, pvt] = [u?.pointer ?? 0, s.pointer, vt?.pointer ?? 0];
     for (const { pointer, rowStride, columnStride } of matrices(a)) {
       routines.gesvdBegin(work);
-      let failed: number;
-      do {
-        failed = routines.gesvd(m, n, job, code, pointer, rowStride, columnStride, pu, ps, pvt, work);
-      } while (failed === MORE);
+      const failed = complete(() =>
+        routines.gesvd(m, n, job, code, pointer, rowStride, columnStride, pu, ps, pvt, work),
+      );
       if (failed > 0) throw new ConvergenceError("svd", failed);
       pu += m * k * bytes;
       ps += p * bytes;

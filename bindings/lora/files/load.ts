@@ -5,7 +5,7 @@ import { FileFormatError } from "../../errors.js";
 import type { PlatformBlob, PlatformUrl } from "../../platform.js";
 import { openSafetensors, type SafetensorsFile } from "../../safetensors/file.js";
 import { quote, type SafetensorsDType } from "../../safetensors/header.js";
-import { openSource } from "../../safetensors/source.js";
+import { readText } from "../../safetensors/source.js";
 import type { StoredTensor } from "../../safetensors/writer.js";
 import type { Tensor } from "../../tensor.js";
 import { LoraAdapter } from "../adapter.js";
@@ -101,13 +101,8 @@ async function openFiles(source: AdapterSource): Promise<{ weights: SafetensorsF
   const config = files.find(([name]) => name === CONFIG || name.endsWith(`/${CONFIG}`));
   return {
     weights: await openSafetensors((weights[0] as [string, OneFile])[1]),
-    config: config && (await readText(config[1])),
+    config: config && (await readText(config[1], { maximumBytes: 1e8 })),
   };
-}
-
-async function readText(source: OneFile): Promise<string> {
-  const opened = await openSource(source, { maximumBytes: 1e8 });
-  return new TextDecoder().decode(await opened.read(0, opened.size));
 }
 
 function readConfig(text: string): LoraConfig {
