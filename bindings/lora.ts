@@ -9,7 +9,17 @@ export type { AdapterGradients } from "./lora/compute.js";
 export { type InitLoraWeights, LoraConfig, type LoraConfigOptions } from "./lora/config.js";
 export { type ExtractOptions, extractAdapter } from "./lora/extract.js";
 export type { AdapterFile, AdapterFormat, ModuleKind } from "./lora/files/adapter_file.js";
+export { combineAdapterFiles } from "./lora/files/combine_files.js";
+export {
+  type ExtractionReport,
+  type ExtractModelOptions,
+  extractModel,
+  type LayerReport,
+} from "./lora/files/extract_model.js";
 export { type AdapterSource, type LoadAdapterOptions, loadAdapter } from "./lora/files/load.js";
+export { type MergeModelOptions, mergeModel, type WeightedAdapterFile } from "./lora/files/merge_model.js";
+export { type ModelModule, modelModules } from "./lora/files/model_modules.js";
+export { type ResizeReport, resizeAdapterFile } from "./lora/files/resize_file.js";
 export { type SaveAdapterOptions, saveAdapter } from "./lora/files/save.js";
 export {
   type BackwardOptions,

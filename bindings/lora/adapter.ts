@@ -16,7 +16,9 @@ import { commonDtype, copyIn, decode, place, type Source, type TensorLike } from
 import { kernel, type Runtime } from "../load.js";
 import { checkSeed, STREAM } from "../random.js";
 import { run } from "../scope.js";
+import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
+import { svdOfProduct } from "./product_svd.js";
 
 export interface LoraAdapterOptions<D extends DType = DType> {
   /** (r, in): the factor next to the input. */
@@ -182,6 +184,25 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
       const { gemm } = runtime[this.dtype];
       gemm(out, inFeatures, r, scaling, b.pointer, r, 1, a.pointer, inFeatures, 1, 0, delta.pointer, inFeatures);
       return delta;
+    });
+  }
+
+  /**
+   * The singular values of ΔW = scaling·B·A from the factors, largest first, by QR of both and the SVD of the r×r core.
+   *
+   * @returns (min(out, in, r),), owned by the caller; of a DoRA adapter those of delta()
+   * @throws NonFiniteError if a factor holds NaN or Infinity
+   */
+  singularValues(): Tensor<D> {
+    return run((runtime) => {
+      const { a, b, r, outFeatures, dtype, scaling } = this;
+      checkAllFinite(runtime, a, "a");
+      checkAllFinite(runtime, b, "b");
+      const c = Tensor.allocate(runtime, [r, outFeatures], dtype);
+      runtime[dtype].lacpy(r, outFeatures, b.pointer, 1, r, c.pointer, outFeatures);
+      const { s } = svdOfProduct(runtime, "singularValues", c, a);
+      runtime[dtype].scal(s.size, Math.abs(scaling), s.pointer, 1);
+      return s;
     });
   }
 

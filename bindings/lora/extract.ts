@@ -31,8 +31,8 @@ const PAYS_BELOW = 8;
  * @param base (out, in)
  * @param tuned (out, in), of the same dtype
  * @param rule `{ rank }`, `{ energy }` or `{ tolerance }` as lowRank()
- * @returns a new adapter that the caller owns, its rank, relative error and retained energy; equal weights give zero
- *   factors of rank 1, and the rank 0
+ * @returns a new adapter that the caller owns, its rank, relative error and retained energy, and the bound that no adapter of that
+ *   rank goes below; equal weights give zero factors of rank 1, and the rank 0
  * @throws RangeError if the shapes differ or the rank is above min(out, in); NonFiniteError
  * @example
  * ```ts
@@ -78,34 +78,42 @@ export function extractAdapter<D extends DType = DType>(
   });
 }
 
-function truncateDelta<D extends DType>(
+/**
+ * @internal The adapter that is nearest to Δ (out, in), which is finite, of a rank that a rule chooses, but at most `most`. The caller
+ * has opened a run().
+ */
+export function truncateDelta<D extends DType>(
   runtime: Runtime,
   delta: Tensor<D>,
   rule: Rank,
   seed: number,
+  most = Number.POSITIVE_INFINITY,
 ): TruncatedAdapter<D> {
   const [m, n] = delta.shape as [number, number];
   const least = Math.min(m, n);
   const total = runtime[delta.dtype].nrm2(delta.size, delta.pointer, 1);
-  if (total === 0) {
-    return made(zeroFactors(runtime, delta.dtype, m, n), 0, 0);
-  }
+  if (total === 0) return made(zeroFactors(runtime, delta.dtype, m, n), 0, 0, 0);
   if (least > EXACT_UP_TO) {
-    const most = Math.floor(least / PAYS_BELOW);
+    const last = Math.floor(least / PAYS_BELOW);
     // the rank that energy or tolerance need is not known: more vectors until they are enough
-    for (let k = rule.rank ?? 32; k <= most; k *= 2) {
+    for (let k = Math.min(rule.rank ?? 32, most); k <= last; k = k < most ? Math.min(2 * k, most) : last + 1) {
       const { u, s, vt, errorBound } = randomizedSvd(delta, k, { seed });
       const values = s.toTyped();
       const lost = errorBound.frobenius / total;
-      const kept = leastRank(values, total, lost, rule);
-      if (kept !== undefined) return made(factorsOf(runtime, u, s, vt, kept), kept, errorOf(values, total, lost, kept));
+      const kept = leastRank(values, total, lost, rule) ?? (k === most ? k : undefined);
+      if (kept !== undefined) {
+        const error = errorOf(values, total, lost, kept);
+        const bound = leastError(delta.dtype, error, errorBound.spectral / total, kept);
+        return made(factorsOf(runtime, u, s, vt, kept), kept, error, bound);
+      }
       for (const tensor of [u, s, vt]) tensor.dispose();
     }
   }
   const { u, s, vt } = decompose(runtime, delta, "thin") as { [key in "u" | "s" | "vt"]: Tensor<D> };
   const values = s.toTyped();
-  const k = chooseRank(values, rule);
-  return made(factorsOf(runtime, u, s, vt, k), k, Math.sqrt(Math.max(0, 1 - truncation(values, k).energy)));
+  const k = Math.min(chooseRank(values, rule), most);
+  const error = Math.sqrt(Math.max(0, 1 - truncation(values, k).energy));
+  return made(factorsOf(runtime, u, s, vt, k), k, error, error);
 }
 
 /** Relative error with the first `kept` values, where all of them leave `lost`. */
@@ -115,9 +123,19 @@ function errorOf(values: ArrayLike<number>, total: number, lost: number, kept: n
   return Math.min(1, Math.sqrt(squared));
 }
 
+/**
+ * What no adapter of rank `kept` can go below (Eckart–Young), relative: U spans the kept vectors, E = Δ − U·Uᵀ·Δ, so
+ * ΔᵀΔ = (UᵀΔ)ᵀ(UᵀΔ) + EᵀE and, by Weyl, σ_i² <= s_i² + ‖E‖₂²: of ‖E‖_F² at most kept·‖E‖₂² is due to the vectors.
+ */
+function leastError(dtype: DType, error: number, missed: number, kept: number): number {
+  // `error` is at most this much above ‖E‖_F
+  const norm = error / 1.002 - (dtype === "f32" ? 2 ** -20 : 2 ** -49);
+  return Math.sqrt(Math.max(0, Math.max(0, norm) ** 2 - kept * missed ** 2));
+}
+
 /** The fewest values with which the rule is certain to hold; undefined if all of them do not do. */
 function leastRank(values: ArrayLike<number>, total: number, lost: number, rule: Rank): number | undefined {
-  if (rule.rank !== undefined) return rule.rank;
+  if (rule.rank !== undefined) return Math.min(rule.rank, values.length);
   const allowed = rule.energy === undefined ? rule.tolerance : Math.sqrt(1 - rule.energy);
   for (let k = 0; k <= values.length; k++) if (errorOf(values, total, lost, k) <= allowed) return k;
   return undefined;
@@ -133,6 +151,7 @@ function made<D extends DType>(
   factors: { a: Tensor<D>; b: Tensor<D> },
   rank: number,
   error: number,
+  bound: number,
 ): TruncatedAdapter<D> {
-  return { adapter: new LoraAdapter<D>(factors), rank, error, energy: 1 - error ** 2 };
+  return { adapter: new LoraAdapter<D>(factors), rank, error, energy: 1 - error ** 2, bound };
 }

@@ -7,10 +7,11 @@ import { kernel, type Runtime } from "../load.js";
 import { QuantizedTensor } from "../quantized/quantize.js";
 import { checkSeed } from "../random.js";
 import { afterTrap, run } from "../scope.js";
-import { bytesOf, type DType, Tensor } from "../tensor.js";
-import { createAdapter, hold, LoraAdapter, type LoraInit, vector, writeNorms } from "./adapter.js";
+import { type DType, Tensor } from "../tensor.js";
+import { createAdapter, hold, LoraAdapter, type LoraInit, vector } from "./adapter.js";
 import { type AdapterGradients, type Base, backwardInto, forwardInto, type Segment } from "./compute.js";
 import { configOf, type LoraConfig, type LoraConfigOptions } from "./config.js";
+import { mergeWeight } from "./merge.js";
 
 export interface LoraLinearOptions<D extends DType = DType> {
   /** (out, in), or (in, out) with fanInFanOut. A quantised one makes an f32 layer; it is neither transposed nor trained. */
@@ -698,58 +699,25 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   ): { weight: Tensor<D>; bias: Tensor<D> | undefined } {
     const routines = runtime[this.dtype];
     const base = this.#dense();
-    const [rows, columns] = base.shape as [number, number];
     const weight = Tensor.allocate(runtime, base.shape, this.dtype);
-    let bias: Tensor<D> | undefined;
-    let from = base;
-    for (const [name, factor] of weights) {
+    const parts = [...weights].map(([name, factor]) => {
       const adapter = this.adapter(name);
-      const scaling = factor * adapter.scaling;
-      const refuse = (what: string, at: number) => {
-        if (safe && at >= 0) {
-          throw failure("non_finite_merge", `merging "${name}" would give a ${what} that is not finite at entry ${at}`);
-        }
-      };
-      const at = routines.loraMerge(
-        rows,
-        columns,
-        from.pointer,
-        columns,
-        1,
-        adapter.r,
-        adapter.a.pointer,
-        adapter.b.pointer,
-        scaling,
-        this.#fanInFanOut ? 1 : 0,
-        weight.pointer,
-      );
-      if (adapter.magnitude === undefined) {
-        refuse("weight", at);
-      } else {
-        this.#decompose(runtime, adapter, scaling, base, weight);
-        refuse("weight", routines.firstNonFinite(rows, columns, weight.pointer, columns, 1));
-      }
-      from = weight;
+      return { name, adapter, scaling: factor * adapter.scaling };
+    });
+    const refuse = (what: string, name: string, at: number) => {
+      throw failure("non_finite_merge", `merging "${name}" would give a ${what} that is not finite at entry ${at}`);
+    };
+    const broken = mergeWeight(runtime, base, parts, this.#fanInFanOut, weight, !safe);
+    if (broken !== undefined) refuse("weight", broken.name, broken.at);
+    let bias: Tensor<D> | undefined;
+    for (const { name, adapter, scaling } of parts) {
       if (this.#bias === undefined || adapter.bias === undefined) continue;
       bias ??= this.#bias.copy();
       routines.axpy(bias.size, scaling, adapter.bias.pointer, 1, bias.pointer, 1);
-      refuse("bias", routines.firstNonFinite(1, bias.size, bias.pointer, bias.size, 1));
+      const at = routines.firstNonFinite(1, bias.size, bias.pointer, bias.size, 1);
+      if (safe && at >= 0) refuse("bias", name, at);
     }
     return { weight, bias };
-  }
-
-  /** The rows of W + scaling·B·A, which stands in `weight`, get the lengths of the magnitude. */
-  #decompose(runtime: Runtime, adapter: LoraAdapter<D>, scaling: number, base: Tensor<D>, weight: Tensor<D>): void {
-    const routines = runtime[this.dtype];
-    const { inFeatures, outFeatures } = this;
-    const { a, b, r, magnitude } = adapter;
-    const [row, column] = this.#fanInFanOut ? [1, outFeatures] : [inFeatures, 1];
-    const norms = runtime.scratch.push(outFeatures * bytesOf(this.dtype));
-    const factors = runtime.scratch.push(outFeatures * bytesOf(this.dtype));
-    writeNorms(runtime, base.pointer, row, column, { a, b, r, inFeatures, outFeatures, scaling }, norms);
-    routines.doraFactors(outFeatures, (magnitude as Tensor<D>).pointer, norms, factors);
-    const [rows, columns] = weight.shape as [number, number];
-    routines.doraMerge(rows, columns, this.#fanInFanOut ? 1 : 0, factors, weight.pointer);
   }
 
   /**

@@ -27,6 +27,8 @@ export interface TruncatedAdapter<D extends DType = DType> {
   error: number;
   /** Share of Σσ² that is kept; 1 for a zero Δ. */
   energy: number;
+  /** What the error of no adapter of this rank can go below (Eckart–Young); the error itself where the SVD was exact. */
+  bound: number;
 }
 
 /**
@@ -75,7 +77,8 @@ export function resizeAdapter<D extends DType>(adapter: LoraAdapter<D>, rule: Ra
       dropout: adapter.dropout,
       ...(adapter.bias && { bias: adapter.bias }),
     });
-    return { adapter: resized, rank, error: Math.sqrt(Math.max(0, 1 - kept.energy)), energy: kept.energy };
+    const error = Math.sqrt(Math.max(0, 1 - kept.energy));
+    return { adapter: resized, rank, error, energy: kept.energy, bound: error };
   });
 }
 

@@ -100,7 +100,7 @@ export function errorBound(
     frobenius = Math.sqrt(all - kept + 1e-3 * part * all);
   } else {
     const missed = a.residualSquares(u, s, vt);
-    frobenius = missed === undefined ? Math.sqrt(first) / CHI : Math.sqrt(missed) * 1.05;
+    frobenius = missed === undefined ? Math.sqrt(first) / CHI : Math.sqrt(missed) * 1.001;
     frobenius += rounding;
   }
   const scale = 2 ** a.exponent;

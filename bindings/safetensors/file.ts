@@ -62,11 +62,18 @@ export class SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
   /** Names of the tensors, in the order of their bytes. */
   readonly names: readonly string[];
+  /** Of a model in several files: the names of the tensors by file. Empty for one file. */
+  readonly shards: ReadonlyMap<string, readonly string[]>;
   #entries: Map<string, Located> | undefined;
 
   /** @internal */
-  constructor(metadata: Readonly<Record<string, string>>, entries: readonly Located[]) {
+  constructor(
+    metadata: Readonly<Record<string, string>>,
+    entries: readonly Located[],
+    shards: ReadonlyMap<string, readonly string[]> = new Map(),
+  ) {
     this.metadata = metadata;
+    this.shards = shards;
     this.names = entries.map(({ name }) => name);
     this.#entries = new Map(entries.map((entry) => [entry.name, entry]));
   }
@@ -96,27 +103,39 @@ export class SafetensorsFile {
    */
   async tensor<D extends DType = DType>(name: string, options?: ReadOptions<D>): Promise<Tensor<D>> {
     const given = checkOptions(options, ["dtype"]);
-    const entry = this.#entry(name);
-    if (!isConvertible(entry.dtype)) {
-      throw new TypeError(expected(`tensor ${quote(name)}`, "a type of numbers, or use bytes()", entry.dtype));
+    const { shape } = this.#entry(name);
+    return this.elements(name, this.dtypeOf(name, given.dtype), 0, shape) as Promise<Tensor<D>>;
+  }
+
+  /** @internal What tensor() makes of a stored tensor; TypeError for types that are not numbers of one kind. */
+  dtypeOf(name: string, wanted?: DType): DType {
+    const { dtype } = this.#entry(name);
+    if (!isConvertible(dtype)) {
+      throw new TypeError(expected(`tensor ${quote(name)}`, "a type of numbers, or use bytes()", dtype));
     }
-    const usual = entry.dtype === "F64" || entry.dtype === "I64" || entry.dtype === "U64" ? "f64" : "f32";
-    const dtype = given.dtype === undefined ? usual : checkOneOf(given.dtype as DType, "dtype", ["f32", "f64"]);
-    const out = run((runtime) => Tensor.allocate(runtime, entry.shape, dtype));
+    if (wanted !== undefined) return checkOneOf(wanted, "dtype", ["f32", "f64"]);
+    return dtype === "F64" || dtype === "I64" || dtype === "U64" ? "f64" : "f32";
+  }
+
+  /** @internal The elements from `start` on that fill a tensor of `shape`, converted: for work on parts of a large one. */
+  async elements<D extends DType>(name: string, dtype: D, start: number, shape: readonly number[]): Promise<Tensor<D>> {
+    const entry = this.#entry(name);
+    const out = run((runtime) => Tensor.allocate(runtime, shape, dtype));
     try {
       const elementBytes = DTYPE_BITS[entry.dtype] / 8;
       const step = CHUNK_BYTES / elementBytes;
-      const size = sizeOf(entry.shape);
+      const size = sizeOf(shape);
       for (let first = 0; first < size; first += step) {
         const count = Math.min(step, size - first);
-        const bytes = await entry.source.read(entry.offset + first * elementBytes, count * elementBytes);
+        const offset = entry.offset + (start + first) * elementBytes;
+        const bytes = await entry.source.read(offset, count * elementBytes);
         run((runtime) => convert(runtime, bytes, entry.dtype, out, first, count));
       }
     } catch (error) {
       out.dispose();
       throw error;
     }
-    return out as Tensor<D>;
+    return out;
   }
 
   /**
@@ -151,9 +170,12 @@ export class SafetensorsFile {
     this.close();
   }
 
-  /** @internal Where the bytes of a tensor are. */
-  locate(name: string): Located {
-    return this.#entry(name);
+  /** @internal The stored bytes of a tensor in pieces: copies. */
+  async *pieces(name: string): AsyncGenerator<Uint8Array, void> {
+    const { source, offset, begin, end } = this.#entry(name);
+    for (let at = 0; at < end - begin; at += CHUNK_BYTES) {
+      yield (await source.read(offset + at, Math.min(CHUNK_BYTES, end - begin - at))).slice();
+    }
   }
 
   get #open(): Map<string, Located> {

@@ -23,9 +23,14 @@ export async function openModel(files: ModelFiles | PlatformUrl, options?: OpenO
   const located = new Map<string, Awaited<ReturnType<typeof readHeader>>["located"][number]>();
   const metadata: Record<string, string> = Object.create(null);
   const shardOf = new Map<string, string>();
+  const namesOf = new Map<string, readonly string[]>();
   for (const [file, source] of shards) {
     const { metadata: found, located: entries } = await readHeader(await openSource(source, options));
     Object.assign(metadata, found);
+    namesOf.set(
+      file,
+      entries.map(({ name }) => name),
+    );
     for (const entry of entries) {
       const other = shardOf.get(entry.name);
       if (other !== undefined) {
@@ -43,7 +48,7 @@ export async function openModel(files: ModelFiles | PlatformUrl, options?: OpenO
     }
     Object.assign(metadata, index.metadata);
   }
-  return new SafetensorsFile(metadata, [...located.values()]);
+  return new SafetensorsFile(metadata, [...located.values()], namesOf);
 }
 
 interface Index {

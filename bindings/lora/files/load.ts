@@ -3,7 +3,7 @@
 import { checkOptions, describe, sizeOf } from "../../check.js";
 import { FileFormatError } from "../../errors.js";
 import type { PlatformBlob, PlatformUrl } from "../../platform.js";
-import { openSafetensors, type SafetensorsFile } from "../../safetensors/file.js";
+import { openSafetensors, SafetensorsFile } from "../../safetensors/file.js";
 import { quote, type SafetensorsDType } from "../../safetensors/header.js";
 import { readText } from "../../safetensors/source.js";
 import type { StoredTensor } from "../../safetensors/writer.js";
@@ -14,6 +14,7 @@ import { patternValue } from "../targets.js";
 import type { AdapterFile, AdapterFormat, ModuleKind } from "./adapter_file.js";
 import { detectFormat, diffusersKey, type Key, kohyaKey, type Part, peftKey } from "./keys.js";
 import { kohyaModules } from "./kohya_names.js";
+import { modelModules } from "./model_modules.js";
 
 type OneFile = ArrayBuffer | Uint8Array | PlatformBlob | PlatformUrl;
 
@@ -22,10 +23,10 @@ export type AdapterSource = OneFile | Readonly<Record<string, OneFile>>;
 
 export interface LoadAdapterOptions {
   /**
-   * Full names of the model's modules: gives kohya's names their dots back. Without them a kohya file keeps its own names, and
-   * cannot be written in another format.
+   * Full names of the model's modules, or the model's file: gives kohya's names their dots back. Without them a kohya file
+   * keeps its own names, and cannot be written in another format.
    */
-  moduleNames?: readonly string[];
+  moduleNames?: readonly string[] | SafetensorsFile;
 }
 
 const CONFIG = "adapter_config.json";
@@ -60,7 +61,9 @@ export async function loadAdapter(source: AdapterSource, options?: LoadAdapterOp
   const kinds = new Map<string, ModuleKind>();
   try {
     const names =
-      format === "kohya" && moduleNames !== undefined ? kohyaModules([...parts.keys()], moduleNames) : undefined;
+      format === "kohya" && moduleNames !== undefined
+        ? kohyaModules([...parts.keys()], namesOf(moduleNames))
+        : undefined;
     const diffusers = format === "diffusers" ? diffusersConfigs(weights.metadata) : undefined;
     for (const [key, found] of parts) {
       const module = names?.get(key) ?? key;
@@ -85,6 +88,11 @@ export async function loadAdapter(source: AdapterSource, options?: LoadAdapterOp
     metadata: weights.metadata,
     dtype,
   };
+}
+
+/** @internal The option moduleNames as a list. */
+export function namesOf(moduleNames: readonly string[] | SafetensorsFile): readonly string[] {
+  return moduleNames instanceof SafetensorsFile ? modelModules(moduleNames).map(({ name }) => name) : moduleNames;
 }
 
 async function openFiles(source: AdapterSource): Promise<{ weights: SafetensorsFile; config: string | undefined }> {

@@ -4,6 +4,7 @@ import { checkOneOf, checkOptions, describe, expected } from "../../check.js";
 import { FileFormatError } from "../../errors.js";
 import type { Bytes } from "../../platform.js";
 import { WRITABLE, type WritableDType } from "../../safetensors/convert.js";
+import type { SafetensorsFile } from "../../safetensors/file.js";
 import { quote } from "../../safetensors/header.js";
 import { type Writable, writeSafetensors } from "../../safetensors/writer.js";
 import { scope } from "../../scope.js";
@@ -11,17 +12,18 @@ import { LoraAdapter } from "../adapter.js";
 import type { LoraConfig } from "../config.js";
 import { patternValue } from "../targets.js";
 import type { AdapterFile, AdapterFormat, ModuleKind } from "./adapter_file.js";
+import { isKohyaName } from "./align_names.js";
 import { componentOf, keyName, kohyaNames } from "./keys.js";
 import { kohyaModules } from "./kohya_names.js";
-import { describeAdapters } from "./load.js";
+import { describeAdapters, namesOf } from "./load.js";
 
 export interface SaveAdapterOptions {
   /** Default: the format that the file was read from. */
   format?: AdapterFormat;
   /** Stored type of the factors. Default: that of the file that was read. */
   dtype?: WritableDType;
-  /** Full names of the model's modules: needed to write a kohya file in another format. */
-  moduleNames?: readonly string[];
+  /** Full names of the model's modules, or the model's file: needed to write a kohya file in another format. */
+  moduleNames?: readonly string[] | SafetensorsFile;
 }
 
 const FORMATS = ["peft", "kohya", "diffusers"] as const;
@@ -47,7 +49,7 @@ export function saveAdapter(
   const format = given.format === undefined ? (file.format ?? "peft") : checkOneOf(given.format, "format", FORMATS);
   const stored = WRITABLE.find((one) => one === file.dtype) ?? "F32";
   const dtype = given.dtype === undefined ? stored : checkOneOf(given.dtype, "dtype", WRITABLE);
-  return scope(() => write(file, format, dtype, given.moduleNames));
+  return scope(() => write(file, format, dtype, given.moduleNames && namesOf(given.moduleNames)));
 }
 
 function write(
@@ -96,17 +98,16 @@ function rename(
   moduleNames: readonly string[] | undefined,
 ): Named[] {
   const names = [...file.modules.keys()];
-  const isKohya = (name: string) => /^lora_[^.]+$/.test(name);
   let dotted = new Map<string, string>();
-  if (format !== "kohya" && names.some(isKohya)) {
+  if (format !== "kohya" && names.some(isKohyaName)) {
     if (moduleNames === undefined) {
       throw new FileFormatError("kohya's names of modules have no dots: give moduleNames to write another format", 0);
     }
-    dotted = kohyaModules(names.filter(isKohya), moduleNames);
+    dotted = kohyaModules(names.filter(isKohyaName), moduleNames);
   }
   return [...file.modules].map(([given, adapter]) => {
     let name = dotted.get(given) ?? given;
-    if (format === "kohya" && !isKohya(name)) name = kohyaNames(name)[0] as string;
+    if (format === "kohya" && !isKohyaName(name)) name = kohyaNames(name)[0] as string;
     if (format === "diffusers" && componentOf(name) === undefined) {
       throw new FileFormatError(
         `module ${quote(name)} is of no component that diffusers knows (unet., transformer., …)`,
