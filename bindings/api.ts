@@ -16,6 +16,7 @@ export { type Procrustes, procrustes } from "./linalg/procrustes.js";
 export { type Qr, type QrOptions, qr } from "./linalg/qr.js";
 export type { Rank } from "./linalg/rank_rule.js";
 export { nullSpace, orth, type SubspaceOptions } from "./linalg/subspaces.js";
+export { truncationRank } from "./linalg/truncation_rank.js";
 export type { Tolerances } from "./linalg/values.js";
 export {
   type Capabilities,

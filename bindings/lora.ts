@@ -13,10 +13,11 @@ export { combineAdapterFiles } from "./lora/files/combine_files.js";
 export {
   type ExtractionReport,
   type ExtractModelOptions,
+  type ExtractModelSettings,
   extractModel,
   type LayerReport,
 } from "./lora/files/extract_model.js";
-export { type AdapterSource, type LoadAdapterOptions, loadAdapter } from "./lora/files/load.js";
+export { type AdapterSource, adapterFormat, type LoadAdapterOptions, loadAdapter } from "./lora/files/load.js";
 export { type MergeModelOptions, mergeModel, type WeightedAdapterFile } from "./lora/files/merge_model.js";
 export { type ModelModule, modelModules } from "./lora/files/model_modules.js";
 export { type ResizeReport, resizeAdapterFile } from "./lora/files/resize_file.js";

@@ -1,8 +1,8 @@
 // npm run build: kernels (build/*.wasm, *.wat), embedded kernels (bindings/generated/), and dist/.
 //   --kernels    only the kernels and what is generated from them
 import { spawnSync } from "node:child_process";
-import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { dirname, join, normalize } from "node:path";
+import { chmod, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { compileKernels, VARIANTS } from "./kernels.mjs";
@@ -53,10 +53,51 @@ async function buildDist() {
     chunkNames: "chunks/[name]-[hash]",
     legalComments: "none",
   });
+  await buildCommand();
   run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
   await pruneDeclarations(Object.keys(entries));
   for (const variant of VARIANTS) await cp(`build/kernel.${variant}.wasm`, `dist/kernel.${variant}.wasm`);
   await writeFile("dist/LICENSE.assemblyscript-loader.txt", await loaderNotice());
+}
+
+/** The command: its libraries inside, their licences beside it, the entries of the package as they are. */
+async function buildCommand() {
+  const library = {
+    name: "the package's own entries",
+    setup(bundle) {
+      bundle.onResolve({ filter: /\/bindings\/[\w/]+\.js$/ }, ({ path }) => {
+        const name = basename(path, ".js");
+        return name === "version" ? undefined : { path: `./${name}.js`, external: true };
+      });
+    },
+  };
+  const { metafile } = await build({
+    entryPoints: { cli: "cli/lowrank.ts" },
+    outdir: "dist",
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    legalComments: "none",
+    metafile: true,
+    plugins: [library],
+    // some of the libraries are CommonJS
+    banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
+  });
+  const folders = new Set(
+    Object.keys(metafile.inputs).flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(path)?.[0] ?? []),
+  );
+  const notices = await Promise.all([...folders].sort().map(notice));
+  await writeFile("dist/LICENSE.cli.txt", notices.join(`\n${"-".repeat(80)}\n\n`));
+  await chmod("dist/cli.js", 0o755);
+}
+
+/** Name, author and licence text of a package that is inside the command. */
+async function notice(folder) {
+  const { name, version, license } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
+  const file = (await readdir(folder)).find((one) => /^licen[cs]e/i.test(one));
+  if (file === undefined) throw new Error(`${name} has no licence file`);
+  return `${name} ${version}, ${license}\n\n${await readFile(join(folder, file), "utf8")}`;
 }
 
 /** Deletes the declarations that no entry leads to: those of internal modules. */

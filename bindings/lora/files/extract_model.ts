@@ -18,11 +18,7 @@ import type { AdapterFile, ModuleKind } from "./adapter_file.js";
 import { describeAdapters } from "./load.js";
 import { checkModel, listed, type ModelModule, modelModules, outputHeads } from "./model_modules.js";
 
-export interface ExtractModelOptions extends ProgressOptions {
-  /** One of `rank`, `energy` and `tolerance`, as in lowRank(), for every layer; a rank above a layer's sides is cut to them. */
-  rank?: number;
-  energy?: number;
-  tolerance?: number;
+export interface ExtractModelSettings extends ProgressOptions {
   /** Upper limit of the ranks that `energy` and `tolerance` ask for. */
   maxRank?: number;
   /** Which modules, by PEFT's rules. Default "all-linear": weights with two axes, without embeddings and output head. */
@@ -34,6 +30,9 @@ export interface ExtractModelOptions extends ProgressOptions {
   /** Of the random vectors for large layers. Default 0. */
   seed?: number;
 }
+
+/** One of `rank`, `energy` and `tolerance`, for every layer (a rank above a layer's sides is cut to them), and settings. */
+export type ExtractModelOptions = Rank & ExtractModelSettings;
 
 /** What an extraction did with one layer. */
 export interface LayerReport {

@@ -2,10 +2,9 @@
 
 import { checkOptions, describe, sizeOf } from "../../check.js";
 import { FileFormatError } from "../../errors.js";
-import type { PlatformBlob, PlatformUrl } from "../../platform.js";
 import { openSafetensors, SafetensorsFile } from "../../safetensors/file.js";
 import { quote, type SafetensorsDType } from "../../safetensors/header.js";
-import { readText } from "../../safetensors/source.js";
+import { type FileSource, readText } from "../../safetensors/source.js";
 import type { StoredTensor } from "../../safetensors/writer.js";
 import type { Tensor } from "../../tensor.js";
 import { LoraAdapter } from "../adapter.js";
@@ -14,12 +13,10 @@ import { patternValue } from "../targets.js";
 import type { AdapterFile, AdapterFormat, ModuleKind } from "./adapter_file.js";
 import { detectFormat, diffusersKey, type Key, kohyaKey, type Part, peftKey } from "./keys.js";
 import { kohyaModules } from "./kohya_names.js";
-import { modelModules } from "./model_modules.js";
-
-type OneFile = ArrayBuffer | Uint8Array | PlatformBlob | PlatformUrl;
+import { checkModel, modelModules } from "./model_modules.js";
 
 /** The safetensors file alone, or the files of a folder by name: PEFT's has adapter_config.json beside it. */
-export type AdapterSource = OneFile | Readonly<Record<string, OneFile>>;
+export type AdapterSource = FileSource | Readonly<Record<string, FileSource>>;
 
 export interface LoadAdapterOptions {
   /**
@@ -90,16 +87,19 @@ export async function loadAdapter(source: AdapterSource, options?: LoadAdapterOp
   };
 }
 
+/** The format of an adapter file, by the names of its tensors; undefined for a file that is none, such as a model. */
+export function adapterFormat(file: SafetensorsFile): AdapterFormat | undefined {
+  return detectFormat(checkModel(file, "file").names);
+}
+
 /** @internal The option moduleNames as a list. */
 export function namesOf(moduleNames: readonly string[] | SafetensorsFile): readonly string[] {
   return moduleNames instanceof SafetensorsFile ? modelModules(moduleNames).map(({ name }) => name) : moduleNames;
 }
 
 async function openFiles(source: AdapterSource): Promise<{ weights: SafetensorsFile; config: string | undefined }> {
-  const isFolder =
-    Object.getPrototypeOf(source ?? 0) === Object.prototype || Object.getPrototypeOf(source ?? 0) === null;
-  if (!isFolder) return { weights: await openSafetensors(source as OneFile), config: undefined };
-  const files = Object.entries(source as Readonly<Record<string, OneFile>>);
+  if (!isFolder(source)) return { weights: await openSafetensors(source), config: undefined };
+  const files = Object.entries(source);
   const weights = files.filter(([name]) => name.endsWith(".safetensors"));
   if (weights.length !== 1) {
     const pickled = files.find(([name]) => /\.(bin|pt|ckpt)$/.test(name));
@@ -108,9 +108,16 @@ async function openFiles(source: AdapterSource): Promise<{ weights: SafetensorsF
   }
   const config = files.find(([name]) => name === CONFIG || name.endsWith(`/${CONFIG}`));
   return {
-    weights: await openSafetensors((weights[0] as [string, OneFile])[1]),
+    weights: await openSafetensors((weights[0] as [string, FileSource])[1]),
     config: config && (await readText(config[1], { maximumBytes: 1e8 })),
   };
+}
+
+/** A plain object that is not a reader. */
+function isFolder(source: AdapterSource): source is Readonly<Record<string, FileSource>> {
+  const prototype = Object.getPrototypeOf(source ?? 0);
+  const isPlain = prototype === Object.prototype || prototype === null;
+  return isPlain && typeof (source as { read?: unknown }).read !== "function";
 }
 
 function readConfig(text: string): LoraConfig {
