@@ -20,6 +20,7 @@ const OPERATIONS = [
   "quantized",
   "pca",
   "sparse",
+  "files",
   "startup",
 ];
 

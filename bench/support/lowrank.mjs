@@ -2,3 +2,4 @@
 
 export * from "lowrank";
 export * from "lowrank/lora";
+export * from "lowrank/safetensors";

@@ -2,7 +2,18 @@
 
 import { describe, expect, test } from "vitest";
 import { scope, svdvals } from "../../bindings/index.js";
-import { combineAdapters, LoraAdapter, LoraLinear } from "../../bindings/lora.js";
+import {
+  combineAdapters,
+  extractAdapter,
+  extractModel,
+  LoraAdapter,
+  LoraLinear,
+  loadAdapter,
+  mergeModel,
+  resizeAdapter,
+  saveAdapter,
+} from "../../bindings/lora.js";
+import { openSafetensors, type SafetensorsFile, writeSafetensors } from "../../bindings/safetensors.js";
 import { publishedCases } from "../support/cases.js";
 import { Random } from "../support/random.js";
 import {
@@ -286,17 +297,141 @@ const CHECKS: Record<string, () => void> = {
   },
 };
 
-/** Rules on what the library does not do yet: extraction, files. */
-const LATER = /^(extract_.*|half_precision_keeps_dtype|peft_key_names|llamacpp_unknown_tensor)$/;
+/** Rules on extraction and files. */
+const FILE_CHECKS: Record<string, () => Promise<void>> = {
+  async extract_threshold_rule() {
+    for (const layer of layers()) {
+      const { inFeatures: n, outFeatures: m } = layer;
+      const zero = place("f32", new Float32Array(m * n), [m, n]);
+      const tuned = place("f32", deltaOf(layer), [m, n]);
+      const s = svdvals(tuned).toTyped();
+      const total = norm(s) ** 2;
+      for (const threshold of [0.3, 0.5, 0.9, 0.99]) {
+        let [k, sum] = [0, 0];
+        while (sum < threshold * total) sum += (s[k++] as number) ** 2;
+        const { adapter, rank } = extractAdapter(zero, tuned, { energy: threshold });
+        expect(rank).toBe(k);
+        expect([adapter.a.shape, adapter.b.shape]).toEqual([
+          [k, n],
+          [m, k],
+        ]);
+        // rows of A have length one, columns of B the singular values
+        const [a, b] = [adapter.a.toTyped(), adapter.b.toTyped()];
+        for (let i = 0; i < k; i++) {
+          expect(norm(a.slice(i * n, (i + 1) * n))).toBeCloseTo(1, 4);
+          const column = Float64Array.from({ length: m }, (_, row) => b[row * k + i] as number);
+          expect(norm(column) / (s[i] as number)).toBeCloseTo(1, 4);
+        }
+        adapter.dispose();
+      }
+    }
+  },
+  async extract_bad_rank() {
+    const [base, tuned] = [
+      place("f32", new Float32Array(16 * 20), [16, 20]),
+      place("f32", new Float32Array(16 * 20).fill(1), [16, 20]),
+    ];
+    for (const [rule, got] of [
+      [{ rank: 123 }, /"rank" expected an integer in \[1, 16\], got 123/],
+      [{ rank: 0 }, /got 0/],
+      [{ rank: 1.5 }, /got 1\.5/],
+      [{ energy: 123 }, /"energy" expected a number in \(0, 1\], got 123/],
+      [{ energy: 0 }, /got 0/],
+      [{ energy: -0.5 }, /got -0\.5/],
+    ] as const) {
+      expect(() => extractAdapter(base, tuned, rule)).toThrow(RangeError);
+      expect(() => extractAdapter(base, tuned, rule)).toThrow(got);
+    }
+  },
+  async extract_full_rank_roundtrip() {
+    for (const layer of layers()) {
+      const { inFeatures: n, outFeatures: m, r } = layer;
+      const tuned = place(
+        "f32",
+        deltaOf(layer).map((x, i) => x + (layer.w[i] as number)),
+        [m, n],
+      );
+      // the change itself is rounded where it is added to the weight
+      const exact = extractAdapter(
+        place("f32", new Float32Array(m * n), [m, n]),
+        place("f32", deltaOf(layer), [m, n]),
+        { rank: r },
+      );
+      expect(matrixError(exact.adapter, deltaOf(layer))).toBeLessThan(1e-5);
+      const { adapter, error } = extractAdapter(place("f32", layer.w, [m, n]), tuned, { rank: r });
+      const rounding = (2 ** -23 * norm(layer.w)) / norm(deltaOf(layer));
+      expect(matrixError(adapter, deltaOf(layer))).toBeLessThan(1e-5 + rounding);
+      expect(error).toBeLessThan(1e-4 + rounding);
+      for (const one of [adapter, exact.adapter]) one.dispose();
+    }
+  },
+  async half_precision_keeps_dtype() {
+    for (const dtype of ["F16", "BF16", "F32"] as const) {
+      const weights = [new Random(7), new Random(8)].map((random) => random.array(12 * 8));
+      const [base, tuned] = await Promise.all(
+        weights.map((data) => openSafetensors(writeSafetensors({ "q.weight": { data, shape: [12, 8] } }, { dtype }))),
+      );
+      const { file } = await extractModel(base as SafetensorsFile, tuned as SafetensorsFile, { rank: 2 });
+      expect(file.modules.get("q")?.dtype).toBe("f32");
+      const saved = await openSafetensors(saveAdapter(file)["adapter_model.safetensors"] as Uint8Array);
+      for (const name of saved.names) expect(saved.info(name).dtype).toBe(dtype);
+      for (const adapter of file.modules.values()) adapter.dispose();
+    }
+  },
+  async peft_key_names() {
+    const [linear, table] = [
+      new LoraAdapter({ a: [[1, 2, 3]], b: [[1], [2]] }),
+      new LoraAdapter({ a: [[1, 2, 3, 4]], b: [[1], [2]] }),
+    ];
+    const score = { dtype: "F32", shape: [2], bytes: new Uint8Array(8) } as const;
+    const files = saveAdapter({
+      modules: new Map([
+        ["h.0.q", linear],
+        ["wte", table],
+      ]),
+      kinds: new Map([["wte", { kind: "embedding" }]]),
+      extras: new Map([["base_model.model.score.weight", score]]),
+    });
+    const saved = await openSafetensors(files["adapter_model.safetensors"] as Uint8Array);
+    expect(Object.fromEntries(saved.names.map((name) => [name, saved.info(name).shape]))).toEqual({
+      "base_model.model.h.0.q.lora_A.weight": [1, 3],
+      "base_model.model.h.0.q.lora_B.weight": [2, 1],
+      "base_model.model.wte.lora_embedding_A": [1, 4],
+      "base_model.model.wte.lora_embedding_B": [2, 1],
+      "base_model.model.score.weight": [2],
+    });
+    const again = await loadAdapter(files);
+    expect([...again.extras.keys()]).toEqual(["base_model.model.score.weight"]);
+    for (const one of [linear, table, ...again.modules.values()]) one.dispose();
+  },
+  async llamacpp_unknown_tensor() {
+    const one = new LoraAdapter({ a: [[1, 2, 3]], b: [[1], [2]] });
+    const unknown = { dtype: "F32", shape: [1], bytes: new Uint8Array(4) } as const;
+    const extras = new Map([["base_model.model.h.0.q.lora_C.weight", unknown]]);
+    const file = await loadAdapter(saveAdapter({ modules: new Map([["h.0.q", one]]), extras }));
+    // it is listed, and no merge passes it over
+    expect([...file.extras.keys()]).toEqual([...extras.keys()]);
+    const model = await openSafetensors(
+      writeSafetensors({
+        "h.0.q.weight": [
+          [0, 0, 0],
+          [0, 0, 0],
+        ],
+      }),
+    );
+    expect(() => mergeModel(model, file)).toThrow(/h\.0\.q\.lora_C\.weight/);
+    for (const adapter of [one, ...file.modules.values()]) adapter.dispose();
+  },
+};
 
 describe.skipIf(rules === undefined)("rules of other systems", () => {
-  test("LoraLinear: every rule has a check or waits for its function", () => {
+  test("every rule has a check", () => {
     const names = rules?.cases.map(({ name }) => name) ?? [];
-    expect(names.filter((name) => !(name in CHECKS) && !LATER.test(name))).toEqual([]);
-    expect(Object.keys(CHECKS).filter((name) => !names.includes(name))).toEqual([]);
+    expect(Object.keys({ ...CHECKS, ...FILE_CHECKS }).sort()).toEqual([...names].sort());
   });
 
-  test.each(Object.entries(CHECKS))("LoraLinear: %s", (_, check) => scope(check));
+  test.each(Object.entries(CHECKS))("%s", (_, check) => scope(check));
+  test.each(Object.entries(FILE_CHECKS))("%s", (_, check) => check());
 });
 
 describe.skipIf(trained === undefined)("trained factors", () => {
@@ -326,6 +461,24 @@ describe.skipIf(trained === undefined)("trained factors", () => {
       }
       const scaled = new LoraAdapter({ a: adapter.a, b: adapter.b, alpha: one.lora_alpha });
       expect(scaled.scaling).toBe(2);
+      const base = place(dtype, new Float64Array(m * n), [m, n]);
+      const extracted = extractAdapter(base, delta, { rank: r });
+      expect(matrixError(extracted.adapter, Float64Array.from(delta.toTyped()))).toBeLessThan(tolerance);
+      for (let rank = 1; rank < r; rank++) {
+        const left = computed.singular_values_of_B_at_A.slice(rank).reduce((sum, x) => sum + x * x, 0);
+        const tail = Math.sqrt(left) / computed.frobenius_of_B_at_A;
+        const smaller = resizeAdapter(adapter, { rank });
+        expect(Math.abs(smaller.error / tail - 1)).toBeLessThan(dtype === "f64" ? 1e-10 : 1e-4);
+        const wanted = extractAdapter(base, delta, { rank });
+        expect(Math.abs(wanted.error / tail - 1)).toBeLessThan(0.02);
+        expect(smaller.adapter.singularValues().toTyped()).toHaveLength(rank);
+        for (const { adapter: made } of [smaller, wanted]) made.dispose();
+      }
+      const values = adapter.singularValues().toTyped();
+      computed.singular_values_of_B_at_A.slice(0, r).forEach((sigma, i) => {
+        expect(Math.abs((values[i] as number) / sigma - 1)).toBeLessThan(dtype === "f64" ? 1e-10 : 1e-4);
+      });
+      extracted.adapter.dispose();
       const layer = randomLayer(new Random(1), { dtype, inFeatures: n, outFeatures: m, r, alpha: one.lora_alpha });
       const expected = deltaOf({ ...layer, a, b });
       expect(largestRowError(scaled.delta().toTyped(), expected, n)).toBeLessThan(tolerance);

@@ -6,7 +6,7 @@ import { checkRank, type Rank } from "../../linalg/rank_rule.js";
 import { checkProgress, type ProgressOptions } from "../../progress.js";
 import { checkSeed } from "../../random.js";
 import type { SafetensorsFile } from "../../safetensors/file.js";
-import { quote } from "../../safetensors/header.js";
+import { quote, type SafetensorsDType } from "../../safetensors/header.js";
 import { run } from "../../scope.js";
 import { checkAllFinite } from "../../svd/decompose.js";
 import { bytesOf, type DType, type Tensor } from "../../tensor.js";
@@ -66,8 +66,9 @@ export interface ExtractionReport {
  * @param base the model before, of openSafetensors() or openModel()
  * @param tuned the model after, with the same names and shapes
  * @param options a rule of ranks, targets, progress (in bytes) and abort
- * @returns the adapter, to be saved with saveAdapter(), in f32 ("f64" for F64 weights); its `modules` are the caller's to
- *   dispose of; and a report. Layers without a change get no adapter.
+ * @returns the adapter, in f32 ("f64" for F64 weights), to be saved with saveAdapter() in the type of the tuned weights or another;
+ *   its `modules` are the caller's to dispose of; and a report of the factors as they are here. Layers without a change get
+ *   no adapter.
  * @throws FileFormatError if a targeted weight is missing in `tuned` or has another shape there; NonFiniteError; TypeError or
  *   RangeError for wrong options; the signal's reason
  * @example
@@ -121,7 +122,8 @@ export async function extractModel(
   }
   const fanInFanOut = targets.some(({ kind }) => kind === "conv1d");
   const config = describeAdapters(adapters, fanInFanOut ? { fanInFanOut } : {});
-  const dtype = [...adapters.values()].some((one) => one.dtype === "f64") ? "F64" : "F32";
+  const types = [...new Set(layers.map(({ module }) => tuned.info(`${module}.weight`).dtype))];
+  const dtype = types.length === 1 ? (types[0] as SafetensorsDType) : "F32";
   const file: AdapterFile = {
     format: "peft",
     config,
