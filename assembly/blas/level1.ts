@@ -177,8 +177,17 @@ export function amax<T>(n: i32, x: usize, incx: i32): T {
   return m;
 }
 
+/** Elements whose squares are summed in T: of more, the sums are added in f64, so that long vectors of f32 lose no digits. */
+const RUN: i32 = 2048;
+
 /** Σ (x_i·scale)². */
-function sumOfSquares<T>(n: i32, x: usize, incx: i32, scale: T): T {
+function sumOfSquares<T>(n: i32, x: usize, incx: i32, scale: T): f64 {
+  let s: f64 = 0;
+  for (let i = 0; i < n; i += RUN) s += <f64>runOfSquares<T>(min<i32>(RUN, n - i), at<T>(x, i * incx), incx, scale);
+  return s;
+}
+
+function runOfSquares<T>(n: i32, x: usize, incx: i32, scale: T): T {
   let s = <T>0;
   let i = 0;
   if (incx == 1) {
@@ -246,16 +255,15 @@ export function addAbsolute<T>(n: i32, x: usize, y: usize): void {
 export function nrm2<T>(n: i32, x: usize, incx: i32): T {
   const s = sumOfSquares<T>(n, x, incx, <T>1);
   // below `small` a square may have lost digits to underflow
-  const small = sizeof<T>() == 4 ? powerOfTwo<T>(-78) : powerOfTwo<T>(-918);
-  const large = sizeof<T>() == 4 ? powerOfTwo<T>(126) : powerOfTwo<T>(1022);
-  if (s >= small && s <= large) return sqrt<T>(s);
+  const small = powerOfTwo<f64>(sizeof<T>() == 4 ? -78 : -918), large = powerOfTwo<f64>(sizeof<T>() == 4 ? 126 : 1022);
+  if (s >= small && s <= large) return <T>sqrt<f64>(s);
   const m = amax<T>(n, x, incx);
   if (!(m > <T>0) || m - m != <T>0) return m;
   if (m < safeMinimum<T>()) {
     // 2^-k would overflow for subnormal m: go by way of the largest safe factor
     const lift = powerOfTwo<T>(sizeof<T>() == 4 ? 100 : 1000);
-    return <T>(sqrt<T>(sumOfSquares<T>(n, x, incx, lift)) / lift);
+    return <T>(sqrt<f64>(sumOfSquares<T>(n, x, incx, lift)) / <f64>lift);
   }
   const k = min<i32>(exponent<T>(m), sizeof<T>() == 4 ? 126 : 1022);
-  return <T>(sqrt<T>(sumOfSquares<T>(n, x, incx, powerOfTwo<T>(-k))) * powerOfTwo<T>(k));
+  return <T>(sqrt<f64>(sumOfSquares<T>(n, x, incx, powerOfTwo<T>(-k))) * <f64>powerOfTwo<T>(k));
 }

@@ -1,6 +1,6 @@
 // A = U·diag(S)·Vᵀ: scaling, QR first where A is long, reduction to bidiagonal form, bidiagonal SVD by QR iteration or
 // divide and conquer, and the vectors by applying the reflectors; values alone by dqds. LAPACK's xGESVD and xGESDD.
-// One-sided Jacobi goes its own way from here: jacobi.ts.
+// One-sided Jacobi goes its own way from here, in f64 alone: jacobi.ts.
 //
 // All work is done on M (long×p, long >= p), held by columns: M = A, or M = Aᵀ for a wide A, whose rows then are the
 // columns. Vectors are computed by rows: ut holds the p (or all) left vectors of M, vt the right ones.
@@ -45,7 +45,7 @@ function block<T>(rows: i32, length: i32): f64 {
 
 /** Bytes of working memory of gesvd; exact in f64 for every size. */
 export function gesvdScratch<T>(m: i32, n: i32, vectors: i32, driver: i32): f64 {
-  if (driver == JACOBI) return gejsvScratch<T>(m, n, vectors);
+  if (sizeof<T>() == 8 && driver == JACOBI) return gejsvScratch<T>(m, n, vectors);
   const long = max<i32>(m, n), p = min<i32>(m, n);
   const k = vectors == FULL ? long : p;
   const ldt = paddedLength<T>(long), ldp = paddedLength<T>(p);
@@ -86,7 +86,7 @@ export function gesvd<T>(
   const wide = m < n;
   const long = wide ? n : m, p = wide ? m : n;
   if (p == 0) return emptySvd<T>(m, n, vectors, u, vt);
-  if (driver == JACOBI) return gejsv<T>(m, n, vectors, a, rs, cs, u, s, vt, work);
+  if (sizeof<T>() == 8 && driver == JACOBI) return gejsv<T>(m, n, vectors, a, rs, cs, u, s, vt, work);
   const k = vectors == FULL ? long : p;
   const ldt = paddedLength<T>(long), ldp = paddedLength<T>(p);
   const factored = factorsFirst(long, p);

@@ -1,6 +1,7 @@
 // What decompositions have in common: an argument placed in kernel memory and checked, and the call of the SVD itself.
 
 import { expected, shapeText, sizeOf } from "../check.js";
+import { inDtype } from "../dtype.js";
 import { ConvergenceError, NonFiniteError } from "../errors.js";
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
@@ -65,6 +66,11 @@ export function decompose(runtime: Runtime, a: Tensor, vectors: "none"): { s: Te
 export function decompose(runtime: Runtime, a: Tensor, vectors: "thin" | "full", driver?: Driver): Svd;
 export function decompose(runtime: Runtime, a: Tensor, vectors: Vectors, driver?: Driver): Svd | { s: Tensor };
 export function decompose(runtime: Runtime, a: Tensor, vectors: Vectors, driver: Driver = "auto"): Svd | { s: Tensor } {
+  // the kernel has Jacobi in f64 alone: who asks for it wants digits
+  if (driver === "jacobi" && a.dtype === "f32") {
+    const parts = Object.entries(decompose(runtime, inDtype(runtime, a, "f64"), vectors, driver));
+    return Object.fromEntries(parts.map(([name, part]) => [name, inDtype(runtime, part, "f32")])) as unknown as Svd;
+  }
   const routines = runtime[a.dtype];
   const batch = a.shape.slice(0, -2);
   const [m, n] = a.shape.slice(-2) as [number, number];

@@ -14,8 +14,9 @@ export interface SvdOptions {
   vectors?: Vectors;
   /**
    * Bidiagonal stage: "qr" iteration or divide and conquer, "dc"; "auto" takes the faster one, and decomposes the small
-   * matrices of a batch side by side. Values alone come from dqds, except with "qr". "jacobi": one-sided Jacobi (Drmač and Veselić 2008), slower, which gives even the smallest
-   * values of a matrix with badly scaled rows or columns to full relative accuracy.
+   * matrices of a batch side by side. Values alone come from dqds, except with "qr". "jacobi": one-sided Jacobi (Drmač and
+   * Veselić 2008), slower, in f64 for both precisions, which gives even the smallest values of a matrix with badly scaled rows or
+   * columns to full relative accuracy.
    */
   driver?: Driver;
 }

@@ -140,6 +140,24 @@ describe.each(DTYPES)("norm(), cond(), %s", (dtype) => {
     expect(cond(place(diagonal(2, 2, [tiny, tiny / 4]), dtype), "fro")).toBeCloseTo(4.25, 5);
   });
 
+  test("norm() of millions of elements has all digits of the format", () => {
+    const random = new Random(14);
+    const values = rounded(
+      dtype,
+      Float64Array.from({ length: 2 ** 22 }, () => random.uniform()),
+    );
+    scope(() => {
+      const wanted = norm2(values);
+      for (const shape of [
+        [1, values.length],
+        [2048, 2048],
+      ]) {
+        const found = norm(tensor(values, { shape, dtype }));
+        expect(Math.abs(found / wanted - 1)).toBeLessThan(dtype === "f32" ? 3 * ulpOf(dtype) : 30 * ulpOf(dtype));
+      }
+    });
+  });
+
   test("norm() passes NaN and Infinity through where it looks at entries only, and refuses them elsewhere", () => {
     const nan = place(
       matrix(3, 3, (i, j) => (i === 1 && j === 2 ? Number.NaN : 1)),

@@ -339,8 +339,9 @@ describe.each(DTYPES)("svd() with driver 'jacobi', %s", (dtype) => {
   });
 });
 
-test.each(DTYPES)("gesvd() reports how many pairs were still rotated if the last sweep was not enough, %s", (dtype) => {
+test("gesvd() reports how many pairs were still rotated if the last sweep was not enough", () => {
   const kernel = new SmallKernel(60);
+  const dtype = "f64";
   const { gesvd, gesvdBegin, gesvdScratch } = kernel.routines(dtype);
   const n = 20;
   const [a, u, s, vt] = range(4).map((i) => kernel.base + i * n * n * 8) as [number, number, number, number];

@@ -1,6 +1,7 @@
 // Adapters merged into a model file, tensor by tensor, as a stream.
 
 import { checkBoolean, checkFinite, checkOptions, describe, expected, shapeText, sizeOf } from "../../check.js";
+import { inDtype } from "../../dtype.js";
 import { FileFormatError, failure } from "../../errors.js";
 import type { Runtime } from "../../load.js";
 import type { PlatformStream } from "../../platform.js";
@@ -10,7 +11,7 @@ import type { SafetensorsFile } from "../../safetensors/file.js";
 import { DTYPE_BITS, quote } from "../../safetensors/header.js";
 import { type StoredTensor, streamSafetensors } from "../../safetensors/writer.js";
 import { run } from "../../scope.js";
-import { type DType, Tensor, tensor } from "../../tensor.js";
+import { type DType, Tensor } from "../../tensor.js";
 import { LoraAdapter } from "../adapter.js";
 import { type MergePart, mergeWeight } from "../merge.js";
 import type { AdapterFile } from "./adapter_file.js";
@@ -293,16 +294,20 @@ async function* produce(
 
 /** The adapters in the dtype that is computed in, with handles of their own. */
 function partsIn(parts: readonly MergePart[], dtype: DType): MergePart[] {
-  return parts.map(({ name, adapter, scaling }) => ({ name, scaling, adapter: run(() => inDtype(adapter, dtype)) }));
+  return parts.map(({ name, adapter, scaling }) => ({
+    name,
+    scaling,
+    adapter: run((runtime) => converted(runtime, adapter, dtype)),
+  }));
 }
 
-function inDtype(adapter: LoraAdapter, dtype: DType): LoraAdapter {
+function converted(runtime: Runtime, adapter: LoraAdapter, dtype: DType): LoraAdapter {
   if (adapter.dtype === dtype) return adapter.share();
   const { a, b, magnitude, alpha, useRslora } = adapter;
   return new LoraAdapter({
-    a: tensor(a.toTyped(), { shape: a.shape, dtype }),
-    b: tensor(b.toTyped(), { shape: b.shape, dtype }),
-    ...(magnitude && { magnitude: tensor(magnitude.toTyped(), { dtype }) }),
+    a: inDtype(runtime, a, dtype),
+    b: inDtype(runtime, b, dtype),
+    ...(magnitude && { magnitude: inDtype(runtime, magnitude, dtype) }),
     alpha,
     useRslora,
   });
@@ -344,7 +349,7 @@ function mergeBlock(
   for (const { adapter } of slices) adapter.dispose();
   if (broken !== undefined) throw notFinite(broken.name, name, row * columns + broken.at);
   for (const { bias, factor } of biases) {
-    const source = bias.dtype === block.dtype ? bias : tensor(bias.toTyped(), { dtype: block.dtype });
+    const source = bias.dtype === block.dtype ? bias : inDtype(runtime, bias, block.dtype);
     const part = source.subtensor(row, row + count);
     runtime[block.dtype].axpy(count, factor, part.pointer, 1, block.pointer, 1);
   }
