@@ -404,6 +404,14 @@ test("a saved adapter, read again, merges as the one it was saved from", async (
   dispose(...file.modules.values());
 });
 
+test("without a change the file is the same, byte by byte", async () => {
+  for (const options of [{}, { metadata: { format: "pt" } }]) {
+    const bytes = writeSafetensors({ "m.weight": numbers(3, 4), other: numbers(2) }, { dtype: "F16", ...options });
+    const stream = mergeModel(await openSafetensors(bytes), fileOf({}));
+    expect(Buffer.compare(new Uint8Array(await new Response(stream).arrayBuffer()), bytes)).toBe(0);
+  }
+});
+
 test("delta() and the merged file tell the same", async () => {
   const weight = numbers(5, 4);
   const model = await open({ "m.weight": weight }, "F64");

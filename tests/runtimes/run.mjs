@@ -1,7 +1,7 @@
 // npm run test:runtimes: the packed tarball in every runtime that the package names, and the bits of the strict build
 // compared between them. Needs a fresh build in dist/, Linux on x64, and a Chromium (CHROMIUM names another one).
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, statSync } from "node:fs";
+import { copyFileSync, existsSync, realpathSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { dirname, extname, join, normalize } from "node:path";
@@ -36,7 +36,7 @@ function setUp() {
     npm(["ci", "--prefix", HERE, "--no-audit", "--no-fund"], { cwd: HERE });
   }
   const packed = installPacked();
-  for (const name of ["suite.mjs", "default.mjs", "slim.mjs", "browser.mjs", "page.html"]) {
+  for (const name of ["suite.mjs", "default.mjs", "slim.mjs", "files.mjs", "browser.mjs", "page.html"]) {
     copyFileSync(join(HERE, name), join(packed.folder, name));
   }
   return packed;
@@ -51,6 +51,11 @@ async function command(name, program, { relaxed }, args = []) {
     const permissions = name === "Deno" && file === "slim.mjs" ? [`--allow-read=${folder}`] : [];
     reports.push(await reportOf(program, [...args, ...permissions, file, expected]));
   }
+  // npx runs what the package names as its bin; the other programs run the same file
+  const bin = join(folder, "node_modules/.bin/lowrank");
+  const all = name === "Deno" ? ["--allow-all"] : [];
+  const own = program === process.execPath ? [bin] : [program, ...args, ...all, realpathSync(bin)];
+  reports.push(await reportOf(program, [...args, ...all, "files.mjs", JSON.stringify({ name, command: own })]));
   rows.push({ name: `${name} ${version}`, reports });
 }
 

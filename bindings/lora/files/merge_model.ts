@@ -98,7 +98,8 @@ export function mergeModel(
       step(done, total);
     }
   }
-  return streamSafetensors(stored, { metadata: model.metadata });
+  const { metadata } = model;
+  return streamSafetensors(stored, Object.keys(metadata).length > 0 ? { metadata } : {});
 }
 
 function namesOf(model: SafetensorsFile, shard: string | undefined): readonly string[] {
