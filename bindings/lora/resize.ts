@@ -2,11 +2,12 @@
 
 import { checkFinite, checkInteger, checkOneOf, checkOptions, describe, expected } from "../check.js";
 import { checkRank, chooseRank, type Rank, truncation } from "../linalg/rank_rule.js";
+import type { Runtime } from "../load.js";
 import { run } from "../scope.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { LoraAdapter } from "./adapter.js";
-import { scaledVectors, svdOfProduct, zeroFactors } from "./product_svd.js";
+import { type ProductSvd, scaledVectors, svdOfProduct, zeroFactors } from "./product_svd.js";
 
 const KOHYA_RULES = ["kohya-sv_ratio", "kohya-sv_fro", "kohya-sv_cumulative"] as const;
 
@@ -64,12 +65,9 @@ export function resizeAdapter<D extends DType>(adapter: LoraAdapter<D>, rule: Ra
     runtime[dtype].lacpy(r, outFeatures, b.pointer, 1, r, c.pointer, outFeatures);
     const { ut, s, vt } = svdOfProduct(runtime, "resizeAdapter", c, a);
     const values = s.toTyped();
-    const rank = Math.min(choose(values), values.length);
-    const factors =
-      rank === 0
-        ? zeroFactors(runtime, dtype, outFeatures, inFeatures)
-        : scaledVectors(runtime, ut, 1, outFeatures, s, vt, rank);
-    const kept = truncation(values, rank);
+    const rank = choose(values);
+    const factors = factorsOfRank(runtime, { ut, s, vt }, rank);
+    const kept = truncation(values, Math.min(rank, values.length));
     const resized = new LoraAdapter<D>({
       ...factors,
       alpha: scaling * (useRslora ? Math.sqrt(Math.max(rank, 1)) : Math.max(rank, 1)),
@@ -82,12 +80,27 @@ export function resizeAdapter<D extends DType>(adapter: LoraAdapter<D>, rule: Ra
   });
 }
 
+/** B and A of the first triplets; kohya's rules may ask for one rank more than there are, which is zero. */
+function factorsOfRank<D extends DType>(runtime: Runtime, { ut, s, vt }: ProductSvd<D>, rank: number) {
+  const [out, inside] = [ut.shape[1] as number, vt.shape[1] as number];
+  if (rank === 0) return zeroFactors(runtime, s.dtype, out, inside);
+  const kept = Math.min(rank, s.size);
+  const factors = scaledVectors(runtime, ut, 1, out, s, vt, kept);
+  if (kept === rank) return factors;
+  const { fill, lacpy } = runtime[s.dtype];
+  const [a, b] = [Tensor.allocate(runtime, [rank, inside], s.dtype), Tensor.allocate(runtime, [out, rank], s.dtype)];
+  for (const factor of [a, b]) fill(factor.size, 0, factor.pointer);
+  lacpy(kept, inside, factors.a.pointer, inside, 1, a.pointer, inside);
+  lacpy(out, kept, factors.b.pointer, kept, 1, b.pointer, rank);
+  return { a, b };
+}
+
 type Choice = (values: ArrayLike<number>) => number;
 
 function checkRule(rule: Rank | KohyaRule, most: number): Choice {
   if (!("rule" in Object(rule))) {
     const chosen = checkRank(rule, "rule", most);
-    return (values) => chooseRank(values, chosen);
+    return (values) => Math.min(chooseRank(values, chosen), values.length);
   }
   const given = checkOptions(rule as KohyaRule, ["rule", "value", "maxRank"], "rule");
   const name = checkOneOf(given.rule, "rule", KOHYA_RULES);

@@ -182,7 +182,7 @@ describe.each(DTYPES)("resizeAdapter, %s", (dtype) => {
     return new LoraAdapter({ a: tensor(a, { dtype }), b: tensor(b, { dtype }) });
   }
 
-  // new_rank of kohya's resize_lora.py on [10, 5, 1, 0.5, 0.1, 0.05]
+  // new_rank of kohya's resize_lora.py on [10, 5, 1, 0.5, 0.1, 0.05, 0, 0]: one more than the rule needs, also beyond the adapter's
   test.each([
     ["kohya-sv_fro", 0.9, 3],
     ["kohya-sv_fro", 0.99, 3],
@@ -193,12 +193,17 @@ describe.each(DTYPES)("resizeAdapter, %s", (dtype) => {
     ["kohya-sv_ratio", 2, 2],
     ["kohya-sv_ratio", 2.1, 3],
     ["kohya-sv_ratio", 15, 4],
-    ["kohya-sv_ratio", 1e6, 6],
+    ["kohya-sv_ratio", 1e6, 7],
+    ["kohya-sv_cumulative", 1, 7],
   ] as const)("%s %d: rank %i", (rule, value, rank) => {
     scope(() => {
       const adapter = withValues([10, 5, 1, 0.5, 0.1, 0.05], 9, 8);
       const found = resizeAdapter(adapter, { rule, value });
       expect(found.rank).toBe(rank);
+      expect(found.adapter.r).toBe(rank);
+      expect(found.adapter.scaling).toBeCloseTo(adapter.scaling, 12);
+      const best = lowRank(adapter.delta(), { rank });
+      expect(Math.abs(found.error - best.error.frobenius / norm(adapter.delta().data))).toBeLessThan(2e-3);
       found.adapter.dispose();
       const limited = resizeAdapter(adapter, { rule, value, maxRank: 2 });
       expect(limited.rank).toBe(2);

@@ -25,8 +25,8 @@ export interface ResizeReport {
 }
 
 /**
- * resizeAdapter() of every module of an adapter file: each gets the rank that the rule asks for, none more than it had. What
- * else the file holds stays as it is.
+ * resizeAdapter() of every module of an adapter file: each gets the rank that the rule asks for, with `{ rank }` none more
+ * than it had. What else the file holds stays as it is.
  *
  * @param file what loadAdapter() gave; it stays as it is
  * @returns a file of new adapters that the caller owns, and what was done with each module
