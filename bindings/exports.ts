@@ -643,6 +643,29 @@ export interface Routines {
   decode(type: number, n: number, src: number, dst: number): void;
   /** dst (stored numbers) <- src (n elements); work: n f32, for f64 to F16 and BF16. */
   encode(type: number, n: number, src: number, dst: number, work: number): void;
+  /** y <- f(x), or g∘f′(x) if g is not 0; kinds: assembly/training/activation.ts. */
+  activate(kind: number, n: number, x: number, g: number, y: number): void;
+  /** The mean loss of z (rows×classes) for labels (i32), grad <- its gradient. */
+  softmaxCrossEntropy(rows: number, classes: number, z: number, labels: number, grad: number): number;
+  /** The mean of (x − target)², grad <- its gradient. */
+  meanSquaredError(n: number, x: number, target: number, grad: number): number;
+  /** A step of AdamW in place; see assembly/training/adamw.ts. */
+  adamw(
+    n: number,
+    g: number,
+    p: number,
+    m: number,
+    v: number,
+    w1: number,
+    beta2: number,
+    w2: number,
+    decay: number,
+    step: number,
+    root: number,
+    eps: number,
+  ): void;
+  /** cos(π·x), the same bits on every engine. */
+  cospi(x: number): number;
 }
 
 export interface KernelExports {

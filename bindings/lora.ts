@@ -35,3 +35,15 @@ export { AdapterPool, type AdapterPoolOptions, type PoolStats } from "./lora/poo
 export { type KohyaRule, resizeAdapter, type TruncatedAdapter } from "./lora/resize.js";
 export { type MatchOptions, matchTargets, type TargetModule } from "./lora/targets.js";
 export { type QuantizedKind, QuantizedTensor, type QuantizeOptions, quantize } from "./quantized/quantize.js";
+export { AdamW, type AdamWOptions } from "./training/adamw.js";
+export { type Labels, type Loss, type LossName, loss } from "./training/loss.js";
+export {
+  clipGradients,
+  type NamedTensors,
+  type Optimizer,
+  type OptimizerState,
+  type ParameterState,
+  type StatefulOptimizer,
+} from "./training/optimizer.js";
+export { type ScheduleOptions, schedule } from "./training/schedule.js";
+export { Sgd, type SgdOptions } from "./training/sgd.js";
