@@ -6,7 +6,7 @@ import { potrf } from "./blas/cholesky";
 import { gemm, gemmBatch, tileRow } from "./blas/gemm";
 import { axpy, dot, nrm2, rot, scal, scalPower } from "./blas/level1";
 import { gemv, ger } from "./blas/level2";
-import { fill, firstNonFinite, lacpy, mirrorLower, scaleColumns } from "./blas/matrix";
+import { addProducts, fill, firstNonFinite, lacpy, mirrorLower, scaleColumns } from "./blas/matrix";
 import { determinantSign, determinantSignBegin, determinantSignScratch, normalizePoints } from "./linalg/align";
 import { lstsq, lstsqBegin, lstsqRank, lstsqScratch } from "./linalg/lstsq";
 import { lange } from "./linalg/norm";
@@ -207,6 +207,14 @@ export function sfirstNonFinite(m: i32, n: i32, a: usize, rs: i32, cs: i32): f64
 
 export function dfirstNonFinite(m: i32, n: i32, a: usize, rs: i32, cs: i32): f64 {
   return firstNonFinite<f64>(m, n, a, rs, cs);
+}
+
+export function saddProducts(m: i32, n: i32, x: usize, ldx: i32, y: usize, ldy: i32, z: usize, ldz: i32): void {
+  addProducts<f32>(m, n, x, ldx, y, ldy, z, ldz);
+}
+
+export function daddProducts(m: i32, n: i32, x: usize, ldx: i32, y: usize, ldy: i32, z: usize, ldz: i32): void {
+  addProducts<f64>(m, n, x, ldx, y, ldy, z, ldz);
 }
 
 // Elementary functions

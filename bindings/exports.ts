@@ -558,6 +558,8 @@ export interface Routines {
   ): void;
   /** Every row of y (m×n) times x (n), element by element. */
   scaleColumns(m: number, n: number, x: number, y: number): void;
+  /** Z <- Z + X∘Y, m×n; with a leading dimension of 0 one row stands for all. */
+  addProducts(m: number, n: number, x: number, ldx: number, y: number, ldy: number, z: number, ldz: number): void;
   /** factors <- magnitude/norms. */
   doraFactors(n: number, magnitude: number, norms: number, factors: number): void;
   /** Bytes of working memory of doraForward and doraBackward. */

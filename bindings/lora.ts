@@ -33,6 +33,8 @@ export {
 export { type ParameterReport, type TrainableOptions, trainableParameters } from "./lora/parameters.js";
 export { AdapterPool, type AdapterPoolOptions, type PoolStats } from "./lora/pool.js";
 export { type KohyaRule, resizeAdapter, type TruncatedAdapter } from "./lora/resize.js";
+export type { SvdCore } from "./lora/svd_core.js";
+export { type SvdGradients, SvdLinear, type SvdLinearOptions } from "./lora/svd_linear.js";
 export { type MatchOptions, matchTargets, type TargetModule } from "./lora/targets.js";
 export { type QuantizedKind, QuantizedTensor, type QuantizeOptions, quantize } from "./quantized/quantize.js";
 export { AdamW, type AdamWOptions } from "./training/adamw.js";

@@ -336,8 +336,8 @@ export function vector(value: TensorLike | undefined, argument: string, n: numbe
   return source;
 }
 
-/** x <- uniform in ±bound, from a seed, a stream and a position. */
-function fillSymmetric(runtime: Runtime, from: [number, number, number], bound: number, x: Tensor): void {
+/** @internal x <- uniform in ±bound, from a seed, a stream and a position. */
+export function fillSymmetric(runtime: Runtime, from: [number, number, number], bound: number, x: Tensor): void {
   const routines = runtime[x.dtype];
   routines.uniform(...from, x.size, x.pointer);
   routines.scal(x.size, 2 * bound, x.pointer, 1);

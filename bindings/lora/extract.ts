@@ -17,11 +17,11 @@ export interface ExtractOptions {
   seed?: number;
 }
 
-/** Layers whose shorter side is not longer are decomposed exactly. */
-const EXACT_UP_TO = 512;
+/** @internal Layers whose shorter side is not longer are decomposed exactly. */
+export const EXACT_UP_TO = 512;
 
-/** Random vectors pay as long as the rank is this many times smaller than the shorter side. */
-const PAYS_BELOW = 8;
+/** @internal Random vectors pay as long as the rank is this many times smaller than the shorter side. */
+export const PAYS_BELOW = 8;
 
 /**
  * The LoRA adapter that turns the base weight into the tuned one, as nearly as its rank allows: B = U_k·Σ_k, A = V_kᵀ of
