@@ -4,7 +4,12 @@ import type { Runtime } from "../load.js";
 import { randomizedSvd } from "../randomized/randomized_svd.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
 import type { DType, Tensor } from "../tensor.js";
-import { EXACT_UP_TO, PAYS_BELOW } from "./extract.js";
+
+/** @internal Layers whose shorter side is not longer are decomposed exactly. */
+export const EXACT_UP_TO = 512;
+
+/** @internal Random vectors pay as long as the rank is this many times smaller than the shorter side. */
+export const PAYS_BELOW = 8;
 
 /** @internal k singular triplets: u (m, …) and vt (…, n) hold them from column or row `first` on, s from entry `first`. */
 export interface Triplets<D extends DType = DType> {
