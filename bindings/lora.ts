@@ -38,6 +38,13 @@ export { type SvdGradients, SvdLinear, type SvdLinearOptions } from "./lora/svd_
 export { type MatchOptions, matchTargets, type TargetModule } from "./lora/targets.js";
 export { type QuantizedKind, QuantizedTensor, type QuantizeOptions, quantize } from "./quantized/quantize.js";
 export { AdamW, type AdamWOptions } from "./training/adamw.js";
+export {
+  type CheckpointOptions,
+  loadCheckpoint,
+  saveCheckpoint,
+  type TrainingPosition,
+} from "./training/checkpoint.js";
+export { type FitOptions, type FitProgress, fit, type History } from "./training/fit.js";
 export { type Labels, type Loss, type LossName, loss } from "./training/loss.js";
 export {
   clipGradients,
@@ -48,4 +55,5 @@ export {
   type StatefulOptimizer,
 } from "./training/optimizer.js";
 export { type ScheduleOptions, schedule } from "./training/schedule.js";
+export { type Activation, type Layer, Sequential, type SequentialForwardOptions } from "./training/sequential.js";
 export { Sgd, type SgdOptions } from "./training/sgd.js";

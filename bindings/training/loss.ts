@@ -58,7 +58,7 @@ export function loss(name: LossName, output: TensorLike, target: Labels): Loss {
       const rows = source.shape.slice(0, -1);
       const labels = checkLabels(target, "target", rows, source.shape[source.shape.length - 1] as number);
       const z = contiguous(runtime, source, source.dtype ?? "f64");
-      return crossEntropy(runtime, z, labels, 0, labels.length);
+      return crossEntropy(runtime, z, labels);
     }
     const wanted = decode(target as TensorLike, "target");
     checkTarget(wanted, "target", source.shape);
@@ -115,19 +115,13 @@ function plainValues(source: Source): ArrayLike<number> {
   return run((runtime) => place(runtime, source, source.dtype ?? "f64").toTyped());
 }
 
-/** @internal Loss and gradient of z (…, classes) for labels first … first + count. */
-export function crossEntropy<D extends DType>(
-  runtime: Runtime,
-  z: Tensor<D>,
-  labels: Int32Array,
-  first: number,
-  count: number,
-): Loss<D> {
+/** @internal Loss and gradient of z (…, classes) for labels that were checked. */
+export function crossEntropy<D extends DType>(runtime: Runtime, z: Tensor<D>, labels: Int32Array): Loss<D> {
   const grad = Tensor.allocate(runtime, z.shape, z.dtype);
-  const list = runtime.scratch.push(4 * count);
-  new Int32Array(runtime.memory.buffer, list, count).set(labels.subarray(first, first + count));
+  const list = runtime.scratch.push(labels.byteLength);
+  new Int32Array(runtime.memory.buffer, list, labels.length).set(labels);
   const classes = z.shape[z.ndim - 1] as number;
-  const value = runtime[z.dtype].softmaxCrossEntropy(count, classes, z.pointer, list, grad.pointer);
+  const value = runtime[z.dtype].softmaxCrossEntropy(labels.length, classes, z.pointer, list, grad.pointer);
   return { value, grad };
 }
 
