@@ -17,6 +17,7 @@ import { checkSeed, STREAM } from "../random.js";
 import { run } from "../scope.js";
 import { bytesOf, type DType, Tensor } from "../tensor.js";
 import { fillSymmetric, LoraAdapter, vector } from "./adapter.js";
+import { multiplyWeight } from "./compute.js";
 import {
   type CoreContext,
   type CorePlan,
@@ -252,7 +253,10 @@ export class SvdLinear<D extends DType = DType> implements Disposable {
       const dx = Tensor.allocate(runtime, [...lead, n], dtype);
       const back = runtime.scratch.push(tokens * r * bytesOf(dtype));
       multiplyCore(context, tokens, q, back, { transposed: true });
-      if (residual !== undefined) gemm(tokens, n, m, 1, g.pointer, m, 1, residual.pointer, n, 1, 0, dx.pointer, n);
+      if (residual !== undefined) {
+        const base = { dtype, inFeatures: n, outFeatures: m, weight: residual.pointer, row: n, column: 1 };
+        multiplyWeight(runtime, base, tokens, g.pointer, dx.pointer);
+      }
       const beta = residual === undefined ? 0 : 1;
       gemm(tokens, n, r, 1, back, r, 1, vt.pointer, n, 1, beta, dx.pointer, n);
       return { x: dx, core };
