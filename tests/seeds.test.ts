@@ -447,7 +447,6 @@ describe("seed 003: parameters, ranks and scales", () => {
     "003: the rank table 50 × … 1.6 ×, 98.5 … 99.6 %, for seeds 0 to 7, by the best matrices and by LoRA",
     { timeout: 300_000 },
     async () => {
-      // @ts-expect-error: examples are plain JavaScript
       const { trainRanks } = await import("../examples/training/ranks.mjs");
       const { rows: found, published } = await trainRanks({ step: () => {} });
       expect(found).toHaveLength(40);
@@ -462,11 +461,11 @@ describe("seed 003: parameters, ranks and scales", () => {
         const what = `rank ${rank}, seed ${seed}`;
         expect(times, what).toBe(compression.get(rank));
         for (const value of [quality.bound, quality.trained])
-          expect(Math.abs(value - published[rank]), what).toBeLessThan(0.1);
+          expect(Math.abs(value - (published[rank] as number)), what).toBeLessThan(0.1);
         expect(ratio, what).toBeGreaterThan(1 - 1e-9);
         expect(ratio, what).toBeLessThan(1.01);
         expect(Math.abs(1 - energy - relativeError ** 2), what).toBeLessThan(1e-12);
-        expect(mse.trained, what).toBeGreaterThan(0);
+        expect(mse.trained as number, what).toBeGreaterThan(0);
       }
     },
   );

@@ -4,17 +4,20 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { capabilities } from "../../bindings/index.js";
 import { loadAdapter } from "../../bindings/lora.js";
-// @ts-expect-error: examples are plain JavaScript, as are the next ones
 import * as config from "../../examples/training/config.mjs";
-// @ts-expect-error
 import * as digits from "../../examples/training/digits.mjs";
-// @ts-expect-error
 import { main } from "../../examples/training/main.mjs";
-// @ts-expect-error
 import * as ranks from "../../examples/training/ranks.mjs";
-// @ts-expect-error
 import * as svd from "../../examples/training/svd.mjs";
 import { BUILD } from "../support/build.js";
+
+interface Row {
+  trainable: number;
+  adapterBytes: number;
+  accuracy: number;
+}
+
+type Adapted = "base" | "digit" | "mixed";
 
 const step = () => {};
 const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
@@ -59,7 +62,8 @@ describe.runIf(BUILD === "simd")("training runs", () => {
     expect(errors.mixed[worst]).toBeLessThan(errors.base[worst]);
     expect(accuracy.mixed).toBeGreaterThanOrEqual(accuracy.base);
     expect(accuracy.base).toBeGreaterThan(0.9);
-    for (const key of ["base", "digit", "mixed"]) expect(accuracy[key]).toBeCloseTo(1 - sum(errors[key]) / 2000, 12);
+    for (const key of ["base", "digit", "mixed"] as Adapted[])
+      expect(accuracy[key]).toBeCloseTo(1 - sum(errors[key]) / 2000, 12);
     expect(result).toMatchObject({ baseUnchanged: true, disabledIsBase: true, reloaded: true });
     // the files are PEFT's
     const read = (name: string) => readFileSync(`output/digits/mixed/${name}`);
@@ -80,7 +84,7 @@ describe.runIf(BUILD === "simd")("training runs", () => {
     rmSync("output/svd-lora.svg", { force: true });
     const result = await svd.trainSvd({ seed: 1, step, ranks: [10, 70], widths: [0, 10] });
     expect(capabilities().usedBytes).toBe(usedBytes);
-    expect(result.rows.map(({ kind, trainable }: { kind: string; trainable: number }) => [kind, trainable])).toEqual([
+    expect(result.rows.map(({ kind, trainable }) => [kind, trainable])).toEqual([
       ["svd", 10],
       ["svd", 210],
       ["svd", 70],
@@ -88,13 +92,13 @@ describe.runIf(BUILD === "simd")("training runs", () => {
       ["lora", 10_400],
       ["full", 200_960],
     ]);
-    const after = result.rows.map((row: { after: number }) => row.after);
+    const after = result.rows.map((row) => row.after) as [number, number, number, number, number, number];
     expect(after[1]).toBeGreaterThan(after[0]);
     expect(after[3]).toBeGreaterThan(after[1]);
     expect(after[3]).toBeGreaterThan(result.base);
     expect(after[5]).toBeGreaterThan(after[3]);
     // what is cut away costs accuracy before training gives it back
-    expect(result.rows[0].before).toBeLessThan(result.base);
+    expect(result.rows[0]?.before).toBeLessThan(result.base);
     const text = readFileSync("output/svd-lora.svg", "utf8");
     expect(text).toMatch(/^<svg [^>]*xmlns="http:\/\/www.w3.org\/2000\/svg"/);
     expect(text.match(/<circle /g)).toHaveLength(6);
@@ -106,12 +110,11 @@ describe.runIf(BUILD === "simd")("training runs", () => {
 
   test("train:config: rows of the comparison, counted", { timeout: 300_000 }, async () => {
     const { usedBytes } = capabilities();
-    const [conservative, balanced] = config.CONFIGS;
-    const names = config.CONFIGS.map(([name]: [string]) => name);
+    const names = config.CONFIGS.map(([name]) => name);
     expect(names.slice(0, 3)).toEqual(["Conservative", "Balanced", "Aggressive"]);
-    const result = await config.trainConfig({ seed: 1, step, configs: [conservative, balanced] });
+    const result = await config.trainConfig({ seed: 1, step, configs: config.CONFIGS.slice(0, 2) });
     expect(capabilities().usedBytes).toBe(usedBytes);
-    const [first, second] = result.rows;
+    const [first, second] = result.rows as [Row, Row];
     expect([first.trainable, second.trainable]).toEqual([2 * 4 * 1024, 8 * (1296 + 4 * 1024)]);
     for (const row of [...result.rows, result.full]) {
       expect([row.gradientBytes, row.optimizerBytes]).toEqual([4 * row.trainable, 8 * row.trainable]);
@@ -135,7 +138,7 @@ describe.runIf(BUILD === "simd")("training runs", () => {
     const file = new URL("../../examples/training/ranks.mjs", import.meta.url);
     const start = (...options: string[]) => {
       process.argv.splice(0, process.argv.length, argv[0] as string, file.pathname, ...options);
-      const run = (given: object) => ranks.trainRanks({ ...given, seeds: 1 });
+      const run = (given: { step: unknown }) => ranks.trainRanks({ ...given, seeds: 1 });
       return printed(() => main({ url: file.href }, run, 5, ranks.print));
     };
 
