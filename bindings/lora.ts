@@ -33,6 +33,7 @@ export {
 export { type ParameterReport, type TrainableOptions, trainableParameters } from "./lora/parameters.js";
 export { AdapterPool, type AdapterPoolOptions, type PoolStats } from "./lora/pool.js";
 export { type KohyaRule, resizeAdapter, type TruncatedAdapter } from "./lora/resize.js";
+export type { BaseInit } from "./lora/start_from_base.js";
 export type { SvdCore } from "./lora/svd_core.js";
 export { type SvdGradients, SvdLinear, type SvdLinearOptions } from "./lora/svd_linear.js";
 export { type MatchOptions, matchTargets, type TargetModule } from "./lora/targets.js";

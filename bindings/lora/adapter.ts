@@ -150,8 +150,8 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
    * const adapter = LoraAdapter.create({ inFeatures: 64, outFeatures: 32, r: 4, alpha: 8, seed: 1 });
    * console.log(adapter.a.shape, adapter.b.shape, adapter.scaling); // [ 4, 64 ] [ 32, 4 ] 2
    * adapter.dispose();
-   * const largest = { inFeatures: 2, outFeatures: 2, r: 1, init: "pissa", base: [[4, 0], [0, 1]] } as const;
-   * const { adapter: pissa, residual } = LoraAdapter.create(largest);
+   * const base = [[4, 0], [0, 1]];
+   * const { adapter: pissa, residual } = LoraAdapter.create({ inFeatures: 2, outFeatures: 2, r: 1, init: "pissa", base });
    * console.log(pissa.delta().toArray(), residual.toArray()); // [ [ 4, 0 ], [ 0, 0 ] ] [ [ 0, 0 ], [ 0, 1 ] ]
    * ```
    */

@@ -9,7 +9,7 @@ import { triplets } from "./triplets.js";
 
 const KINDS = ["pissa", "milora", "olora"] as const;
 
-/** @internal Initialisations that change the base weight. */
+/** Initialisations that change the base weight. */
 export type BaseInit = (typeof KINDS)[number];
 
 /** @internal */

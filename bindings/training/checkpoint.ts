@@ -42,7 +42,8 @@ export interface TrainingPosition {
  * import { init } from "lowrank";
  * import { AdamW, fit, loadCheckpoint, LoraLinear, saveCheckpoint, Sequential } from "lowrank/lora";
  * await init();
- * const data = { x: [[1, 2], [3, 4], [5, 6]], y: [0, 1, 1], loss: "softmaxCrossEntropy", epochs: 4, batchSize: 2 } as const;
+ * const loss = "softmaxCrossEntropy" as const;
+ * const data = { x: [[1, 2], [3, 4], [5, 6]], y: [0, 1, 1], loss, epochs: 4, batchSize: 2 };
  * const make = () => {
  *   const layer = new LoraLinear({ weight: [[1, 0], [0, 1]] });
  *   layer.addAdapter("task", { r: 1 });

@@ -6,10 +6,10 @@ import type { Runtime } from "../load.js";
 import { run } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 
-/** @internal */
-export const LOSSES = ["softmaxCrossEntropy", "meanSquaredError"] as const;
+export type LossName = "softmaxCrossEntropy" | "meanSquaredError";
 
-export type LossName = (typeof LOSSES)[number];
+/** @internal */
+export const LOSSES: readonly LossName[] = ["softmaxCrossEntropy", "meanSquaredError"];
 
 /** Class numbers, one a row: integers in any array, or in a tensor. */
 export type Labels =

@@ -44,7 +44,7 @@ export interface SequentialForwardOptions {
  * const { value, grad } = loss("softmaxCrossEntropy", model.forward([[1, 2]], { train: true }), [0]);
  * console.log(value.toFixed(3)); // 3.049
  * new Sgd({ lr: 0.1 }).step(model.parameters(), model.backward(grad));
- * console.log(loss("softmaxCrossEntropy", model.forward([[1, 2]]), [0]).value.toFixed(3)); // 2.324
+ * console.log(loss("softmaxCrossEntropy", model.forward([[1, 2]]), [0]).value.toFixed(3)); // 2.339
  * model.dispose();
  * ```
  */
