@@ -138,7 +138,8 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
 
   /**
    * An adapter to be trained: A random, B zero; or a part of the base weight, and with it `residual`, the weight that takes the
-   * base's place: (out, in), base − scaling·B·A. The caller owns both.
+   * base's place: (out, in), base − scaling·B·A. The caller owns both. A trained one becomes a plain adapter for the base by
+   * LoraLinear.toLora(), or by combineAdapters() with "cat" of itself and of its start with the weight −1.
    *
    * @throws RangeError for a size or value out of range; TypeError for a wrong type, or without a `base` that is needed;
    *   NonFiniteError for a base with NaN or Infinity that is to be decomposed

@@ -6,7 +6,7 @@ import { commonDtype, copyIn, decode, type Source, type TensorLike } from "../in
 import type { Runtime } from "../load.js";
 import { type Abortable, checkProgress, type Progress } from "../progress.js";
 import { checkSeed, STREAM } from "../random.js";
-import { run } from "../scope.js";
+import { callBack, run } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 import {
   checkLabels,
@@ -315,7 +315,8 @@ function oneStep(plan: Plan, step: number, order: Int32Array): Step {
     const gradients = model.backward(grad);
     const gradientNorm = clipGradients(gradients, plan.clipNorm);
     if (!Number.isFinite(gradientNorm)) throw diverged(step, `the norm of its gradient is ${gradientNorm}`);
-    optimizer.step(model.parameters(), gradients, plan.schedule(step));
+    // as if called from outside: what a caller's own optimiser keeps is not freed with the step
+    callBack(() => optimizer.step(model.parameters(), gradients, plan.schedule(step)));
     return { loss: value, gradientNorm, count };
   });
 }

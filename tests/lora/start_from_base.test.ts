@@ -2,7 +2,14 @@
 
 import { describe, expect, test } from "vitest";
 import { capabilities, lowRank, matmul, qr, svd, type Tensor, tensor } from "../../bindings/index.js";
-import { AdamW, LoraAdapter, type LoraConfigOptions, LoraLinear, quantize } from "../../bindings/lora.js";
+import {
+  AdamW,
+  combineAdapters,
+  LoraAdapter,
+  type LoraConfigOptions,
+  LoraLinear,
+  quantize,
+} from "../../bindings/lora.js";
 import { Random } from "../support/random.js";
 import { DTYPES } from "../support/raw.js";
 import { transpose } from "../support/reference.js";
@@ -113,6 +120,26 @@ describe.each(DTYPES)("adapters that begin as a part of the weight, %s", (dtype)
         expect(Math.abs(plain.scaling / layer.adapter("part").scaling - 1)).toBeLessThan(1e-15);
         const original = makeLayer();
         original.addAdapter("plain", plain);
+        if (!config.useDora) {
+          // the same by hand, from an adapter and a copy of its start
+          const { adapter: start } = LoraAdapter.create({
+            ...{
+              inFeatures: IN,
+              outFeatures: OUT,
+              r: config.r,
+              alpha: config.loraAlpha as number,
+              init: initLoraWeights,
+            },
+            ...{ base: place(dtype, w, [OUT, IN]), useRslora: config.useRslora ?? false },
+          });
+          const both = [
+            { adapter: layer.adapter("part"), weight: 1 },
+            { adapter: start, weight: -1 },
+          ];
+          expect(far(wide(combineAdapters(both, { method: "cat" }).delta()), wide(plain.delta()))).toBeLessThan(
+            20 * bound,
+          );
+        }
         expect(far(wide(original.forward(input())), wide(layer.forward(input())))).toBeLessThan(40 * bound);
         // the twin: the trained adapter itself does not fit the original weight
         original.addAdapter("trained", layer.adapter("part"));

@@ -138,6 +138,10 @@ function build(core: SvdCore, dtype: DType = "f64", more: Partial<SvdLinearOptio
   return { layer, weight, x: numbers(TOKENS * n), g: numbers(TOKENS * m) };
 }
 
+function numbersOf(m: number, n: number): Tensor {
+  return tensor(new Random(7).array(m * n, "normal"), { shape: [m, n] });
+}
+
 /** Random numbers in all trained tensors. */
 function shake(layer: SvdLinear): void {
   const random = new Random(9);
@@ -362,6 +366,35 @@ describe("SvdLinear", () => {
     expect(capabilities().usedBytes).toBe(usedBytes);
     layer.dispose();
     expect(() => layer.forward([1])).toThrow();
+  });
+
+  test("SvdLinear: matrices of one row or column, batches of one row and none", () => {
+    const cores: SvdCore[] = ["diagonal", "dense", { lowRank: 1 }, { scaleShift: 0, lowRank: 1 }, { banded: 0 }];
+    for (const core of cores) {
+      for (const [m, n] of [
+        [1, 1],
+        [1, 5],
+        [5, 1],
+      ] as const) {
+        for (const residual of ["keep", "drop"] as const) {
+          const layer = new SvdLinear({ weight: numbersOf(m, n), rank: 1, residual, core });
+          shake(layer);
+          const merged = layer.merge();
+          for (const tokens of [0, 1, 2]) {
+            const x = numbersOf(tokens, n);
+            const wanted = wide(matmul(x, merged.transpose()));
+            expect(far(layer.forward(x, { train: true }), wanted)).toBeLessThan(1e-13);
+            const { x: dx, core: gradients } = layer.backward(numbersOf(tokens, m));
+            expect(dx?.shape).toEqual([tokens, n]);
+            for (const [name, tensor] of Object.entries(layer.core)) {
+              expect(gradients[name]?.shape).toEqual(tensor.shape);
+              if (tokens === 0) expect(wide(gradients[name]).every((value) => value === 0)).toBe(true);
+            }
+          }
+          layer.dispose();
+        }
+      }
+    }
   });
 
   test("SvdLinear: bad input", () => {

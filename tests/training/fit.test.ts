@@ -302,6 +302,24 @@ describe("fit", () => {
     model.dispose();
   });
 
+  test("fit: an optimiser of the caller's own may keep tensors from step to step", async () => {
+    const layer = new LoraLinear({ weight: [[1, 2]], trainable: true });
+    let kept: Tensor | undefined;
+    const optimizer: Optimizer = {
+      step(params, grads) {
+        kept ??= zeros([1, 2]);
+        kept.data[0] = (kept.data[0] as number) + 1;
+        (params["0.weight"] as Tensor).data[0] = Number((grads["0.weight"] as Tensor).data[0] !== undefined);
+      },
+      state: () => ({ kind: "sgd", parameters: {} }),
+      load: () => {},
+    };
+    const options = { x: [[1, 2]], y: [[3]], loss: "meanSquaredError" as const, epochs: 3, batchSize: 1 };
+    await train(new Sequential([layer]), { ...options, optimizer });
+    expect(kept?.toArray()).toEqual([[3, 0]]);
+    expect(layer.weight.toArray()).toEqual([[1, 2]]);
+  });
+
   test("fit: the event loop turns between two batches, and an abort from there is seen", async () => {
     const layer = new LoraLinear({ weight: zeros([2, 2]), trainable: true });
     const model = new Sequential([layer]);

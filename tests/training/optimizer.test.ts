@@ -178,6 +178,15 @@ describe.each(DTYPES)("optimisers, %s", (dtype) => {
     optimizer.dispose();
   });
 
+  test("optimisers: parameters without elements", () => {
+    for (const optimizer of [new AdamW(), new Sgd({ lr: 1, momentum: 0.5 })]) {
+      const p = zeros([0, 3], dtype);
+      optimizer.step({ p }, { p: zeros([0, 3], dtype) });
+      expect(optimizer.state().parameters.p?.step).toBe(1);
+      optimizer.dispose();
+    }
+  });
+
   test("clipGradients: the norm of all together, scaled only when it is larger", () => {
     const grads = { w: put(dtype, [3, 0, 0, 0], [2, 2]), b: put(dtype, [-4]), none: put(dtype, []) };
     expect(clipGradients(grads, 10)).toBe(5);

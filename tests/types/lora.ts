@@ -86,7 +86,8 @@ sure<Same<typeof core, SvdLinear<"f32">>>();
 new SvdLinear({ weight, rank: 2, core: { scaleShift: 1, lowRank: 1 } });
 // @ts-expect-error: no such core
 new SvdLinear({ weight, rank: 2, core: "sparse" });
-const head = new LoraLinear({ weight: tensor(new Float32Array(2), { shape: [1, 2] }) });
+const row = tensor(new Float32Array(2), { shape: [1, 2] });
+const head = new LoraLinear({ weight: row });
 const model = new Sequential([layer, "gelu", head]);
 sure<Same<typeof model, Sequential<"f32">>>();
 // @ts-expect-error: no such activation
