@@ -33,7 +33,7 @@ export interface TrainingPosition {
 
 /**
  * The trained tensors of a model, the state of its optimiser and where the training stands, as a safetensors file: the bytes of one
- * moment, so that onProgress of fit() may call it after any step. Frozen weights are not in it.
+ * moment, so that onProgress of fit() may call it after any step. Frozen weights and the optimiser's options are not in it.
  *
  * @returns the file; `__metadata__` has its format and version, step and seed
  * @throws RangeError for a model without trained tensors

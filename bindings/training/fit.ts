@@ -95,7 +95,7 @@ const OPTIONS = [
  *
  * @returns losses; the model and the optimiser have changed in place
  * @throws (as rejection) the signal's reason, or what onProgress threw, after a whole step; Error (code "non_finite_loss") that
- *   names the step if the loss or a gradient is NaN or Infinity: weights and optimiser are those of the step before. Before the
+ *   names the step, counted from 0, if the loss or a gradient is NaN or Infinity: weights and optimiser are those of the step before. Before the
  *   first step: RangeError for an empty batch, labels out of range, a model with nothing to train, shapes and values; TypeError
  *   for wrong types
  * @example

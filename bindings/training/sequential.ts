@@ -3,6 +3,7 @@
 import { checkBoolean, checkOptions, describe, expected, shapeText } from "../check.js";
 import { failure } from "../errors.js";
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
+import type { Runtime } from "../load.js";
 import { type Gradients, LoraLinear } from "../lora/linear.js";
 import { type SvdGradients, SvdLinear } from "../lora/svd_linear.js";
 import { checkSeed } from "../random.js";
@@ -244,7 +245,7 @@ function known(names: readonly (string | null)[], { adapters }: LoraLinear): (st
 
 /** f(x), or g∘f′(x), in new memory. */
 function activate<D extends DType>(
-  runtime: Parameters<typeof Tensor.allocate>[0],
+  runtime: Runtime,
   name: Activation,
   x: Tensor<D>,
   g: Tensor<D> | undefined,
