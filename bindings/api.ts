@@ -37,7 +37,7 @@ export type { Abortable, Progress, ProgressOptions } from "./progress.js";
 export type { ErrorBound } from "./randomized/error_bound.js";
 export { type RandomizedSvd, type RandomizedSvdOptions, randomizedSvd } from "./randomized/randomized_svd.js";
 export { scope } from "./scope.js";
-export { Csr, type CsrParts, csr } from "./sparse/csr.js";
+export { Csr, type CsrParts, csr, type IndexList } from "./sparse/csr.js";
 export { type Svd, type SvdOptions, svd, svdvals } from "./svd/svd.js";
 export { type Svds, type SvdsOptions, svds } from "./svds/svds.js";
 export { type DType, empty, eye, type Nested, Tensor, tensor, zeros } from "./tensor.js";

@@ -38,6 +38,7 @@ export interface OnnxTensor {
 
 /** Tensors of TensorFlow.js. */
 export interface TfjsTensor {
+  /** The numbers, row-major: a Float32Array. */
   dataSync(): unknown;
   readonly shape: readonly number[];
 }
@@ -46,6 +47,7 @@ export interface TfjsTensor {
 export interface MlMatrix {
   readonly rows: number;
   readonly columns: number;
+  /** The numbers, row by row. */
   to2DArray(): number[][];
 }
 

@@ -18,6 +18,7 @@ type FetchResponse = typeof globalThis extends { Response: new (...a: never[]) =
 /** Where a kernel comes from: its bytes, the compiled module, a fetch response, or a promise of one of these. */
 export type Source = KernelSource | Promise<KernelSource>;
 // an intersection, as the DOM's Module is an empty interface, which a text would satisfy
+/** @inline */
 type KernelSource = ArrayBuffer | ArrayBufferView | (WasmModule & object) | FetchResponse;
 
 /** One kernel for everything, or one for each variant that the page may load. */

@@ -15,6 +15,7 @@ export type DType = "f32" | "f64";
 /** Nested plain arrays; a number for a tensor without axes. */
 export type Nested = number | Nested[];
 
+/** @inline */
 type ArrayOf<D extends DType> = D extends "f32" ? Float32Array : Float64Array;
 
 /** @internal Bytes of an element. */

@@ -1,5 +1,6 @@
 // npm run check: everything about the project that the tests of its numbers do not say. Needs a fresh build in dist/.
 //   node scripts/check.mjs [name…]    only these
+import { reference } from "./check/docs.mjs";
 import { examples } from "./check/examples.mjs";
 import { reproducible } from "./check/kernels.mjs";
 import { contents, importEffects, imports, publintRules, typesResolve } from "./check/package.mjs";
@@ -22,6 +23,7 @@ const CHECKS = {
   "package types": packageTypes,
   sizes,
   examples,
+  docs: reference,
   "same kernels": reproducible,
 };
 

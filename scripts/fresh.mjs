@@ -14,7 +14,7 @@ function newest(path) {
   return Math.max(
     0,
     ...readdirSync(path)
-      .filter((name) => name !== "generated")
+      .filter((name) => name !== "generated" && name !== "node_modules")
       .map((name) => newest(join(path, name))),
   );
 }

@@ -10,9 +10,19 @@ import { columnsAt, scaledProduct } from "./product.js";
 import { decomposeScaled, matrixBytes, scalars, scaledCopy, timesPowerOfTwo, valuesOf } from "./values.js";
 
 const ORDERS = ["fro", "nuc", 2, -2, 1, -1, Infinity, -Infinity] as const;
+/**
+ * What norm() computes: the numbers are 2, -2, 1, -1, Infinity and -Infinity.
+ *
+ * @useDeclaredType
+ */
 export type NormOrder = (typeof ORDERS)[number];
 
 const CONDITIONS = [2, -2, "fro", 1, Infinity] as const;
+/**
+ * The norm of a condition number: the numbers are 2, -2, 1 and Infinity.
+ *
+ * @useDeclaredType
+ */
 export type ConditionOrder = (typeof CONDITIONS)[number];
 
 function checkOrder<O extends string | number>(value: unknown, argument: string, orders: readonly O[]): O {

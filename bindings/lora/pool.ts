@@ -117,6 +117,7 @@ export class AdapterPool<D extends DType = "f32"> implements Disposable {
     return this.#entries.has(id);
   }
 
+  /** How full the pool is, and what it has served since it was made. */
   stats(): PoolStats {
     return {
       count: this.#entries.size,

@@ -9,7 +9,11 @@ import { triplets } from "./triplets.js";
 
 const KINDS = ["pissa", "milora", "olora"] as const;
 
-/** Initialisations that change the base weight. */
+/**
+ * Initialisations that change the base weight.
+ *
+ * @useDeclaredType
+ */
 export type BaseInit = (typeof KINDS)[number];
 
 /** @internal */

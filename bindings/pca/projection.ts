@@ -38,7 +38,11 @@ export interface Found {
 
 const TENSORS = ["mean", "components", "explainedVariance", "explainedVarianceRatio", "singularValues"] as const;
 
-/** A number as JSON can hold it. */
+/**
+ * A number as JSON can hold it.
+ *
+ * @inline
+ */
 type JsonNumber = number | "-0" | "Infinity";
 
 /** The state of a PCA or an IncrementalPCA as plain data: JSON.stringify() and JSON.parse() keep every bit of it. */

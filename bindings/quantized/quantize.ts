@@ -9,7 +9,12 @@ import { unravel } from "../svd/decompose.js";
 import { Tensor } from "../tensor.js";
 
 const KINDS = ["f16", "bf16", "int8", "nf4"] as const;
-/** How a weight is stored. */
+
+/**
+ * How a weight is stored.
+ *
+ * @useDeclaredType
+ */
 export type QuantizedKind = (typeof KINDS)[number];
 
 export interface QuantizeOptions {

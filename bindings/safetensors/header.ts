@@ -36,6 +36,11 @@ export const DTYPE_BITS = {
   U64: 64,
 } as const;
 
+/**
+ * Types that a file may hold.
+ *
+ * @useDeclaredType
+ */
 export type SafetensorsDType = keyof typeof DTYPE_BITS;
 
 /** @internal A tensor of a file; its bytes are [begin, end) of the data. */

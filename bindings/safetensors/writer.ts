@@ -21,6 +21,7 @@ import {
 export interface StoredTensor {
   readonly dtype: SafetensorsDType;
   readonly shape: readonly number[];
+  /** Little-endian, row-major; as a function, which is called when their turn comes, for a stream. */
   readonly bytes: Uint8Array | (() => AsyncIterable<Uint8Array> | Iterable<Uint8Array>);
 }
 

@@ -437,6 +437,8 @@ function fromCoo<D extends DType = DType>(
 export const csr: {
   <D extends DType>(parts: CsrParts<D> & { data: Tensor<D> }): Csr<D>;
   (parts: CsrParts): Csr;
+  /** From coordinates in any order: element values[i] at (rows[i], cols[i]); those of one place are added. Throws as csr(). */
   fromCoo<D extends DType>(rows: IndexList, cols: IndexList, values: Tensor<D>, shape: readonly number[]): Csr<D>;
+  /** The same, from numbers of any kind. */
   fromCoo(rows: IndexList, cols: IndexList, values: TensorLike, shape: readonly number[]): Csr;
 } = /* @__PURE__ */ Object.assign((parts: CsrParts) => fromParts(parts), { fromCoo });

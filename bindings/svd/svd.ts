@@ -6,7 +6,9 @@ import { run } from "../scope.js";
 import type { DType, Tensor } from "../tensor.js";
 import { DRIVERS, decompose, placeMatrix, VECTORS } from "./decompose.js";
 
+/** @inline */
 export type Vectors = "none" | "thin" | "full";
+/** @inline */
 export type Driver = "auto" | "qr" | "dc" | "jacobi";
 
 export interface SvdOptions {

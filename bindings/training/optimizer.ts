@@ -25,8 +25,11 @@ export interface OptimizerState {
 
 /** What fit() needs of an optimiser: AdamW, Sgd, or one of the caller's. */
 export interface Optimizer {
+  /** One step, in place; `factor` is the schedule's. */
   step(params: NamedTensors, grads: { readonly [name: string]: TensorLike }, factor?: number): void;
+  /** A copy of what is kept between steps: for checkpoints. */
   state(): OptimizerState;
+  /** Goes on from a state. */
   load(state: OptimizerState): void;
 }
 

@@ -13,7 +13,11 @@ import { type DType, Tensor } from "../tensor.js";
 /** Their positions are the kernel's numbers. */
 const ACTIVATIONS = ["relu", "gelu", "tanh"] as const;
 
-/** max(x, 0); x·Φ(x), the form with erf; the hyperbolic tangent. */
+/**
+ * max(x, 0); x·Φ(x), the form with erf; the hyperbolic tangent.
+ *
+ * @useDeclaredType
+ */
 export type Activation = (typeof ACTIVATIONS)[number];
 
 export type Layer<D extends DType = DType> = LoraLinear<D> | SvdLinear<D> | Activation;
