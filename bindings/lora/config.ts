@@ -165,7 +165,9 @@ export class LoraConfig {
   }
 
   /**
-   * The config of an adapter_config.json's content. Keys that are not LoRA's fields are kept in `extra`.
+   * The config of an adapter_config.json's content. Keys that are not LoRA's fields are kept in `extra`, and so is an
+   * init_lora_weights that only PEFT has ("loftq", "eva", "pissa_niter_4", …): how a trained adapter once began does not matter
+   * for its use, but no new one is made from such a config.
    *
    * @throws TypeError if it is not an object or a field has a wrong type; RangeError for a wrong value, also a
    *   `peft_type` other than "LORA"
@@ -183,12 +185,16 @@ export class LoraConfig {
       const value = json[KEYS[field]];
       if (value !== undefined && value !== null) options[field] = value;
     }
+    const init = options.initLoraWeights;
+    const isForeign = typeof init === "string" && !(INITS as readonly string[]).includes(init);
+    if (isForeign) delete options.initLoraWeights;
     // PEFT writes an empty pattern where none was given
     if (options.layersPattern === "" || (options.layersPattern as string[] | undefined)?.length === 0) {
       delete options.layersPattern;
     }
     const known = new Set<string>(Object.values(KEYS));
     const extra = Object.fromEntries(Object.entries(json).filter(([key]) => !known.has(key) && key !== "peft_type"));
+    if (isForeign) extra[KEYS.initLoraWeights] = init;
     return Object.assign(new LoraConfig(options as LoraConfigOptions), { extra });
   }
 

@@ -307,6 +307,10 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   /** @internal addAdapter of a config; `module` tells apart those that share a seed. */
   addConfigured(name: string, config: LoraConfig, seed: number, module: number): void {
     this.#checkNew(name);
+    const { init_lora_weights: foreign } = config.extra;
+    if (foreign !== undefined) {
+      throw new RangeError(expected("initLoraWeights", "a start that is known here", describe(foreign)));
+    }
     const init = config.initLoraWeights === true ? "kaiming" : (config.initLoraWeights as LoraInit | false);
     const takes = changesBase(init);
     if (takes) this.#checkTaking(init);

@@ -323,6 +323,25 @@ describe("LoraConfig", () => {
     expect(() => LoraConfig.fromJSON({ r: "4" })).toThrow(TypeError);
   });
 
+  test("LoraConfig: an initialisation that only PEFT has is kept, and makes no new adapter", () => {
+    const config = LoraConfig.fromJSON({ r: 2, init_lora_weights: "pissa_niter_4", target_modules: ["q"] });
+    expect(config.initLoraWeights).toBe(true);
+    expect(config.toJSON()).toMatchObject({ r: 2, init_lora_weights: "pissa_niter_4" });
+    expect(LoraConfig.fromJSON({ init_lora_weights: "pissa" })).toMatchObject({ initLoraWeights: "pissa", extra: {} });
+    const layer = new LoraLinear({
+      weight: [
+        [1, 0],
+        [0, 1],
+      ],
+    });
+    const refused = new RangeError('"initLoraWeights" expected a start that is known here, got "pissa_niter_4"');
+    expect(() => layer.addAdapter("task", config)).toThrow(refused);
+    expect(() => applyLora({ q: layer }, config)).toThrow(refused);
+    expect(layer.adapters).toEqual([]);
+    expect(() => new LoraConfig({ initLoraWeights: "loftq" as never })).toThrow(RangeError);
+    layer.dispose();
+  });
+
   test.each<[object, new (...a: never[]) => Error, string | RegExp]>([
     [{ rank: 4 }, TypeError, /^"config" expected only "r", .* got "rank"$/],
     [{ r: 0 }, RangeError, /^"r" expected an integer in \[1, /],

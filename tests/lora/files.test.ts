@@ -57,6 +57,7 @@ function plain(file: AdapterFile) {
 describe("PEFT", () => {
   test("ranks, patterns, extras, unknown keys; saved again the files say the same", async () => {
     const config = {
+      init_lora_weights: "loftq",
       rank_pattern: { "layers.1.q": 3 },
       alpha_pattern: { "layers.1.q": 9 },
       modules_to_save: ["score"],
