@@ -1,67 +1,43 @@
-// The examples of README.md and of the docstrings: type-checked, and each run in its own process against the installed
-// package. What a comment behind a console.log states must be what is printed; "…" in it stands for anything.
+// The examples of README.md, of the guide and of the docstrings: type-checked, and each run in its own process against the
+// installed package. What a comment behind a console.log states must be what is printed; "…" in it stands for anything.
 import { spawn } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { basename, delimiter, dirname, join, relative } from "node:path";
 import { transformSync } from "esbuild";
 import { execute, ROOT } from "../packed.mjs";
+import { files } from "./guide_files.mjs";
+import { collect, isModule } from "./markdown.mjs";
 
 /** Type-checks all examples and runs them, two at a time. */
 export async function examples({ folder }) {
-  const found = collect();
   const place = join(folder, "examples");
   mkdirSync(place);
   writeFileSync(join(place, "printed.mjs"), RECORDER);
-  for (const example of found) writeFileSync(join(place, example.file), example.code);
-  const problems = typeProblems(place, found);
-  const queue = [...found];
+  const chains = collect().map((chain) => ({ ...chain, cwd: join(place, chain.folder) }));
+  const modules = chains.flatMap(({ cwd, steps }) => steps.filter(isModule).map((step) => ({ ...step, cwd })));
+  for (const { cwd, file, code } of modules) {
+    mkdirSync(cwd, { recursive: true });
+    writeFileSync(join(cwd, file), code);
+  }
+  for (const { cwd } of chains) {
+    for (const [name, bytes] of Object.entries(files[basename(cwd)] ?? {})) writeFileSync(join(cwd, name), bytes);
+  }
+  linkPackages(folder, modules);
+  const problems = typeProblems(place, modules);
+  const queue = [...chains];
   const worker = async () => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) problems.push(...(await run(place, next)));
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      for (const step of next.steps) {
+        const found = isModule(step) ? await runModule(place, next.cwd, step) : await runShell(next.cwd, step);
+        problems.push(...found);
+      }
+    }
   };
   await Promise.all([worker(), worker()]);
   if (problems.length > 0) throw new Error(problems.join("\n"));
-  const stated = found.reduce((sum, { code }) => sum + statements(code).length, 0);
-  return `${found.length} examples, ${stated} stated outputs`;
-}
-
-/** All examples, each as the text of a module whose lines have the numbers that they have in their source. */
-function collect() {
-  const sources = readdirSync(join(ROOT, "bindings"), { recursive: true })
-    .filter((path) => path.endsWith(".ts") && !path.startsWith("generated"))
-    .map((path) => join("bindings", path))
-    .sort();
-  const blocks = [...fences("README.md", readFileSync(join(ROOT, "README.md"), "utf8").split("\n"))];
-  for (const source of sources) blocks.push(...docstrings(source));
-  return blocks.map((block, i) => ({ ...block, file: `example-${i + 1}.ts` }));
-}
-
-/** The ts blocks of a Markdown text. */
-function fences(source, lines) {
-  const found = [];
-  for (let i = 0; i < lines.length; i++) {
-    if (!/^```(ts|typescript|js|javascript)\s*$/.test(lines[i])) continue;
-    const end = lines.indexOf("```", i + 1);
-    if (end < 0) throw new Error(`${source}:${i + 1}: a block without an end`);
-    found.push({ source, line: i + 2, code: "\n".repeat(i + 1) + lines.slice(i + 1, end).join("\n") });
-    i = end;
-  }
-  return found;
-}
-
-/** The ts blocks behind @example in the docstrings of a module. */
-function docstrings(source) {
-  const found = [];
-  const text = readFileSync(join(ROOT, source), "utf8");
-  for (const { 0: comment, index } of text.matchAll(/\/\*\*[\s\S]*?\*\//g)) {
-    const at = comment.indexOf("@example");
-    if (at < 0) continue;
-    const first = text.slice(0, index).split("\n").length;
-    const lines = comment.split("\n").map((line) => line.replace(/^\s*\* ?/, ""));
-    const blocks = fences(source, [...new Array(first - 1).fill(""), ...lines]);
-    if (blocks.length === 0) throw new Error(`${source}:${first}: an @example without a ts block`);
-    found.push(...blocks);
-  }
-  return found;
+  const stated = modules.reduce((sum, { code }) => sum + statements(code).length, 0);
+  const shell = chains.reduce((sum, { steps }) => sum + steps.filter((step) => !isModule(step)).length, 0);
+  return `${modules.length} examples, ${stated} stated outputs, ${shell} shell blocks`;
 }
 
 /** Lines that print something and say what. */
@@ -72,12 +48,30 @@ function statements(code) {
   });
 }
 
+/** Puts the development dependencies that examples import beside the installed package. */
+function linkPackages(folder, modules) {
+  const { devDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  const wanted = new Set();
+  for (const { code } of modules) {
+    for (const [, name] of code.matchAll(
+      /(?:from|import|import\(|require\(|url\)\()\s*"((?:@[\w.-]+\/)?[\w.-]+)[/\w.-]*"/g,
+    )) {
+      if (name in devDependencies) wanted.add(name);
+    }
+  }
+  for (const name of wanted) {
+    const link = join(folder, "node_modules", name);
+    mkdirSync(dirname(link), { recursive: true });
+    if (!existsSync(link)) symlinkSync(join(ROOT, "node_modules", name), link, "junction");
+  }
+}
+
 /** Errors of the compiler, under the names and lines of the sources. */
-function typeProblems(place, found) {
+function typeProblems(place, modules) {
   const options = {
     target: "ES2022",
     module: "NodeNext",
-    lib: ["ES2022", "ESNext.Disposable", "DOM"],
+    lib: ["ES2022", "ESNext.Disposable", "DOM", "DOM.Iterable", "DOM.AsyncIterable"],
     types: ["node"],
     typeRoots: [join(ROOT, "node_modules/@types")],
     strict: true,
@@ -91,25 +85,27 @@ function typeProblems(place, found) {
     return [];
   } catch (error) {
     const named = error.message.replace(/\S*(example-\d+\.ts)\((\d+),\d+\)/g, (_, file, line) => {
-      return `${found.find((example) => example.file === file).source}:${line}`;
+      return `${modules.find((example) => example.file === file).source}:${line}`;
     });
     return [named];
   }
 }
 
-/** Runs one example; what went wrong. */
-async function run(place, { source, line, file, code }) {
+/** Runs one module; what went wrong. */
+async function runModule(place, cwd, { source, line, file, code, runs }) {
+  if (!runs) return [];
   const expected = new Map(statements(code).map((statement) => [statement.line, statement.expected]));
   const lines = code.split("\n");
   for (const at of expected.keys()) lines[at - 1] = lines[at - 1].replace("console.log(", `__printed(${at}, `);
-  const { code: script } = transformSync(`import "./printed.mjs"; ${lines.join("\n")}`, {
+  const recorder = relative(cwd, join(place, "printed.mjs"));
+  const { code: script } = transformSync(`import "./${recorder}"; ${lines.join("\n")}`, {
     loader: "ts",
     target: "node20",
     format: "esm",
   });
-  const module = join(place, file.replace(".ts", ".mjs"));
+  const module = join(cwd, file.replace(".ts", ".mjs"));
   writeFileSync(module, script);
-  const { status, output } = await start(module, place);
+  const { status, output } = await start(process.execPath, [relative(cwd, module)], cwd);
   const [text, records] = output.split(MARK);
   if (status !== 0 || records === undefined) return [`${source}:${line}: the example fails\n${text}`];
   const printed = new Map();
@@ -119,6 +115,14 @@ async function run(place, { source, line, file, code }) {
     const got = printed.get(at).join(" ");
     return matches(wanted, got) ? [] : [`${source}:${at}: prints ${got}, the comment says ${wanted}`];
   });
+}
+
+/** Runs a block of commands; what went wrong. */
+async function runShell(cwd, { source, line, script, stated }) {
+  const { status, output } = await start("bash", ["-euo", "pipefail", "-c", script], cwd);
+  if (status !== 0) return [`${source}:${line}: exit ${status}\n${output}`];
+  if (stated === undefined || matches(stated, output)) return [];
+  return [`${source}:${line}: prints\n${output}\nand not\n${stated}`];
 }
 
 /** Whether printed text is the stated one: white space counts once, and not beside brackets. */
@@ -135,9 +139,16 @@ function matches(stated, printed) {
   return new RegExp(`^${pattern}$`).test(plain(printed));
 }
 
-function start(module, cwd) {
+function start(program, args, cwd) {
+  const bin = join(dirname(process.execPath));
+  const env = {
+    ...process.env,
+    PATH: `${bin}${delimiter}${process.env.PATH}`,
+    npm_config_offline: "true",
+    NO_COLOR: "1",
+  };
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [relative(cwd, module)], { cwd, timeout: 60_000 });
+    const child = spawn(program, args, { cwd, env, timeout: 60_000, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => {
