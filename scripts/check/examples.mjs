@@ -105,9 +105,9 @@ async function runModule(place, cwd, { source, line, file, code, runs }) {
   });
   const module = join(cwd, file.replace(".ts", ".mjs"));
   writeFileSync(module, script);
-  const { status, output } = await start(process.execPath, [relative(cwd, module)], cwd);
-  const [text, records] = output.split(MARK);
-  if (status !== 0 || records === undefined) return [`${source}:${line}: the example fails\n${text}`];
+  const { status, stdout, stderr } = await start(process.execPath, [relative(cwd, module)], cwd);
+  const [text, records] = stdout.split(MARK);
+  if (status !== 0 || records === undefined) return [`${source}:${line}: the example fails\n${text}${stderr}`];
   const printed = new Map();
   for (const [at, words] of JSON.parse(records)) printed.set(at, [...(printed.get(at) ?? []), words]);
   return [...expected].flatMap(([at, wanted]) => {
@@ -119,10 +119,10 @@ async function runModule(place, cwd, { source, line, file, code, runs }) {
 
 /** Runs a block of commands; what went wrong. */
 async function runShell(cwd, { source, line, script, stated }) {
-  const { status, output } = await start("bash", ["-euo", "pipefail", "-c", script], cwd);
-  if (status !== 0) return [`${source}:${line}: exit ${status}\n${output}`];
-  if (stated === undefined || matches(stated, output)) return [];
-  return [`${source}:${line}: prints\n${output}\nand not\n${stated}`];
+  const { status, stdout, stderr } = await start("bash", ["-euo", "pipefail", "-c", script], cwd);
+  if (status !== 0) return [`${source}:${line}: exit ${status}\n${stdout}${stderr}`];
+  if (stated === undefined || matches(stated, stdout)) return [];
+  return [`${source}:${line}: prints\n${stdout}\nand not\n${stated}`];
 }
 
 /** Whether printed text is the stated one: white space counts once, and not beside brackets. */
@@ -149,14 +149,14 @@ function start(program, args, cwd) {
   };
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd, env, timeout: 60_000, stdio: ["ignore", "pipe", "pipe"] });
-    let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text) => {
-        output += text;
+    const output = { stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"]) {
+      child[name].setEncoding("utf8").on("data", (text) => {
+        output[name] += text;
       });
     }
     child.on("error", reject);
-    child.on("close", (status) => resolve({ status, output }));
+    child.on("close", (status) => resolve({ status, ...output }));
   });
 }
 
