@@ -2,6 +2,7 @@
 // nothing behind and never half a file.
 
 import { once } from "node:events";
+import { statSync } from "node:fs";
 import { access, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -105,10 +106,23 @@ async function writeOut({ stdout, signal }: Terminal, piece: Uint8Array): Promis
   if (!stdout.write(piece)) await once(stdout, "drain", { signal });
 }
 
-/** Paths of an adapter's files: PEFT's in a folder, those of other formats are one file under the name that was asked for. */
-function adapterPath(output: string, format: AdapterFormat, name: string): string {
-  return format === "peft" ? join(output, name) : output;
+/** Where a single file goes: under its usual name into a folder that is there or whose name ends with a slash, else to the path itself. */
+export function pathIn(output: string, name: string): string {
+  const isFolder = /[/\\]$/.test(output) || statSync(output, { throwIfNoEntry: false })?.isDirectory() === true;
+  return isFolder ? join(output, name) : output;
 }
+
+/** Paths of an adapter's files: PEFT's in a folder, those of other formats are one file. */
+function adapterPath(output: string, format: AdapterFormat, name: string): string {
+  return format === "peft" ? join(output, name) : pathIn(output, name);
+}
+
+/** The names that saveAdapter() gives to the files of each format. */
+const ADAPTER_FILES: Record<AdapterFormat, readonly string[]> = {
+  peft: ["adapter_config.json", "adapter_model.safetensors"],
+  kohya: ["lora.safetensors"],
+  diffusers: ["pytorch_lora_weights.safetensors"],
+};
 
 /** Refuses what cannot be written under this name, before any work is done. */
 export async function checkAdapterFree(output: string, format: AdapterFormat, options: OutputOptions): Promise<void> {
@@ -116,9 +130,8 @@ export async function checkAdapterFree(output: string, format: AdapterFormat, op
   if (format === "peft" && isFile) {
     throw new UsageError(`-o ${output}: PEFT's adapters are folders; name one, or choose --format kohya or diffusers`);
   }
-  const names = format === "peft" ? ["adapter_config.json", "adapter_model.safetensors"] : [""];
   await checkFree(
-    names.map((name) => adapterPath(output, format, name)),
+    ADAPTER_FILES[format].map((name) => adapterPath(output, format, name)),
     options,
   );
 }

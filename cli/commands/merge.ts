@@ -12,7 +12,7 @@ import {
   type WritingOptions,
   weightsOf,
 } from "../options.js";
-import { type Content, checkFree, writeFiles } from "../output.js";
+import { type Content, checkFree, pathIn, writeFiles } from "../output.js";
 import type { AddCommand, Run } from "../run.js";
 import { bytesText, type ProgressReport, reportProgress } from "../terminal.js";
 
@@ -27,7 +27,10 @@ export const addMerge: AddCommand = (program, start) => {
     .description("a model with adapters merged into its weights, in the types that it stores")
     .argument("<model>", "a file, a folder, an index or an address")
     .argument("<adapters...>", "PEFT's folders or files, kohya's or diffusers' files, or addresses");
-  addOutput(command, "a .safetensors file, or a folder for a model in several files; - for standard output")
+  addOutput(
+    command,
+    "a .safetensors file, or a folder/, where a model in several files stays in several; - for standard output",
+  )
     .option("--weights <numbers>", "one for each adapter, with commas between; default 1", numberList)
     .option("--unsafe", "keep NaN and Infinity instead of failing", false);
   addTargets(command, "names as in the adapters; default: all")
@@ -79,8 +82,8 @@ async function merge({ inputs, terminal, print }: Run, path: string, paths: stri
 
 /** The files to be written, each with the shard that it holds; a model in several files stays in several where a folder is named. */
 function outputs(output: string, model: SafetensorsFile): Map<string, string | undefined> {
-  if (model.shards.size === 0 || output === "-" || output.endsWith(".safetensors"))
-    return new Map([[output, undefined]]);
+  if (output === "-" || output.endsWith(".safetensors")) return new Map([[output, undefined]]);
+  if (model.shards.size === 0) return new Map([[pathIn(output, "model.safetensors"), undefined]]);
   return new Map([...model.shards.keys()].map((shard) => [join(output, shard), shard]));
 }
 

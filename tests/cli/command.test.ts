@@ -190,6 +190,12 @@ describe("extract, info, rank, resize, combine, merge: from files to files", () 
       });
     }
     // the same bytes on standard output, everything else beside it
+    await json("merge @base.safetensors @adapter -o @merged/");
+    await json("merge @base.safetensors @adapter -o @merged --force"); // the folder is there now
+    expect(readdirSync(at("merged"))).toEqual(["model.safetensors"]);
+    expect(Buffer.compare(readFileSync(at("merged/model.safetensors")), readFileSync(at("merged.safetensors")))).toBe(
+      0,
+    );
     const piped = await lowrank("merge @base.safetensors @adapter -o -");
     expect(Buffer.compare(piped.bytes, readFileSync(at("merged.safetensors")))).toBe(0);
     expect(piped.err).toMatch(/wrote .* to -/);
@@ -265,6 +271,9 @@ describe("extract, info, rank, resize, combine, merge: from files to files", () 
       "lora_unet_model_h_0_q",
       "lora_unet_model_h_0_v",
     ]);
+    await json("resize @kohya.safetensors --rank 2 -o @one-file/");
+    expect(readdirSync(at("one-file"))).toEqual(["lora.safetensors"]);
+    expect((await lowrank("resize @kohya.safetensors --rank 2 -o @one-file")).err).toMatch(/lora\.safetensors exists/);
     // names with underscores need the model to become paths again
     expect((await lowrank("resize @kohya.safetensors --rank 2 --format peft -o @peft")).err).toMatch(/moduleNames/);
     await json("resize @kohya.safetensors --rank 2 --format peft --model @base.safetensors -o @peft");
