@@ -111,6 +111,9 @@ describe("PEFT", () => {
     const again = await loadAdapter(saveAdapter(file));
     expect(plain(again)).toEqual(plain(file));
     expect([...again.kinds]).toEqual([...file.kinds]);
+    // without the config of a file, the adapters say what there is to say
+    const bare = saveAdapter({ modules: file.modules, kinds: file.kinds });
+    expect((await loadAdapter(bare)).modules.get("old")?.dropout).toBe(0.25);
     const biased = await loadAdapter(
       peftFiles({ ...pair("q"), [`${ROOT}q.lora_B.bias`]: matrix(4) }, { lora_bias: true }),
     );

@@ -251,8 +251,9 @@ function checkAgainst(config: LoraConfig | undefined, module: string, adapter: L
 
 /** What a file without a config says of itself. */
 export function describeAdapters(modules: ReadonlyMap<string, LoraAdapter>, extra: LoraConfigOptions = {}): LoraConfig {
-  const r = mostFrequent([...modules.values()].map((one) => one.r)) ?? 8;
-  const loraAlpha = mostFrequent([...modules.values()].map((one) => one.alpha)) ?? r;
+  const adapters = [...modules.values()];
+  const r = mostFrequent(adapters.map((one) => one.r)) ?? 8;
+  const loraAlpha = mostFrequent(adapters.map((one) => one.alpha)) ?? r;
   const rankPattern: Record<string, number> = {};
   const alphaPattern: Record<string, number> = {};
   // a key fits every name that ends with it, and the first that fits counts: longer ones first
@@ -261,10 +262,10 @@ export function describeAdapters(modules: ReadonlyMap<string, LoraAdapter>, extr
     if (one.r !== r) rankPattern[key] = one.r;
     if (one.alpha !== loraAlpha) alphaPattern[key] = one.alpha;
   }
-  const adapters = [...modules.values()];
   return new LoraConfig({
     r,
     loraAlpha,
+    loraDropout: mostFrequent(adapters.map((one) => one.dropout)) ?? 0,
     rankPattern,
     alphaPattern,
     targetModules: [...modules.keys()],
