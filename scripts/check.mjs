@@ -1,6 +1,7 @@
 // npm run check: everything about the project that the tests of its numbers do not say. Needs a fresh build in dist/.
 //   node scripts/check.mjs [name…]    only these
 import { reference } from "./check/docs.mjs";
+import { errorCodes } from "./check/error_codes.mjs";
 import { examples } from "./check/examples.mjs";
 import { reproducible } from "./check/kernels.mjs";
 import { contents, importEffects, imports, publintRules, typesResolve } from "./check/package.mjs";
@@ -23,6 +24,7 @@ const CHECKS = {
   "package types": packageTypes,
   sizes,
   examples,
+  "error codes": errorCodes,
   docs: reference,
   "same kernels": reproducible,
 };
