@@ -4,7 +4,7 @@ import { reference } from "./check/docs.mjs";
 import { errorCodes } from "./check/error_codes.mjs";
 import { examples } from "./check/examples.mjs";
 import { reproducible } from "./check/kernels.mjs";
-import { contents, importEffects, imports, publintRules, typesResolve } from "./check/package.mjs";
+import { contents, importEffects, imports, publintRules, syntax, typesResolve } from "./check/package.mjs";
 import { sizes } from "./check/sizes.mjs";
 import { declarations, ownTypes, packageTypes } from "./check/types.mjs";
 import { execute, installPacked, ROOT } from "./packed.mjs";
@@ -18,6 +18,7 @@ const CHECKS = {
   "package contents": contents,
   "package imports": imports,
   "import effects": importEffects,
+  syntax,
   publint: publintRules,
   attw: typesResolve,
   declarations,

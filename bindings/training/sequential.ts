@@ -104,7 +104,7 @@ export class Sequential<D extends DType = DType> implements Disposable {
   }
 
   get outFeatures(): number {
-    return (this.#linear.at(-1) as LoraLinear<D>).outFeatures;
+    return (this.#linear[this.#linear.length - 1] as LoraLinear<D>).outFeatures;
   }
 
   /**

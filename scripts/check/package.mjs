@@ -1,8 +1,8 @@
 // The form of the package: what the tarball holds, and what its modules import and do when they are loaded.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { execute, ROOT } from "../packed.mjs";
@@ -31,6 +31,29 @@ export function contents({ files, installed }) {
   }
   if (problems.length > 0) throw new Error(problems.join("\n"));
   return `${files.length} files`;
+}
+
+/** The oldest engines of README.md and of the guide: they have WebAssembly SIMD, and the language that the modules are in. */
+const ENGINES = ["chrome91", "firefox90", "safari16.4", "node20"];
+
+/** Whether esbuild would have to put anything in older words for the oldest engines. */
+export async function syntax({ installed }) {
+  const dist = join(installed, "dist");
+  const files = readdirSync(dist, { recursive: true }).filter((path) => path.endsWith(".js") && path !== "cli.js");
+  const written = async (file, target) => {
+    // a note of esbuild's on how it writes \p{…}, which all of them understand
+    const supported = { "regexp-unicode-property-escapes": true };
+    return (await transform(readFileSync(join(dist, file), "utf8"), { target, supported })).code;
+  };
+  const problems = [];
+  for (const file of files) {
+    const today = await written(file, "esnext");
+    for (const engine of ENGINES) {
+      if ((await written(file, engine)) !== today) problems.push(`dist/${file} is too new for ${engine}`);
+    }
+  }
+  if (problems.length > 0) throw new Error(problems.join("\n"));
+  return `${files.length} files for ${ENGINES.join(", ")}`;
 }
 
 /** Bundles one module of the package as a page would load it; every import in it must be a file of the package. */
