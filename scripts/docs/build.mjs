@@ -1,6 +1,6 @@
 // npm run docs: the API reference of all entries, from the docstrings, and the guide beside it, as pages in docs/.
 // This folder has a package of its own: TypeDoc calls the compiler's JavaScript API, which TypeScript 7 no longer has.
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Application, Converter, Logger, LogLevel, makeRecursiveVisitor, ReflectionKind } from "typedoc";
@@ -40,6 +40,8 @@ export async function writeDocs(out) {
     entryPoints: modules.map(({ source }) => source),
     tsconfig: join(ROOT, "tsconfig.build.json"),
     readme: join(ROOT, "README.md"),
+    projectDocuments: [join(ROOT, "guide/README.md"), ...chapters()],
+    highlightLanguages: ["ts", "js", "json", "html", "sh", "python"],
     excludeInternal: true,
     excludePrivate: true,
     excludeProtected: true,
@@ -53,6 +55,7 @@ export async function writeDocs(out) {
   app.logger = complaints;
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
     for (const [i, module] of project.getChildrenByKind(ReflectionKind.Module).entries()) module.name = modules[i].name;
+    for (const chapter of project.documents ?? []) chapter.name = titleOf(chapter.name);
     // `implements Disposable` says it
     for (const method of project.getReflectionsByKind(ReflectionKind.Method)) {
       if (method.name === "[dispose]") project.removeReflection(method);
@@ -70,6 +73,21 @@ export async function writeDocs(out) {
     await app.generateOutputs(project);
   }
   return complaints.found;
+}
+
+/** The chapters of the guide, in the order of its index; an Error if one is not in it. */
+function chapters() {
+  const index = readFileSync(join(ROOT, "guide/README.md"), "utf8");
+  const linked = [...index.matchAll(/\]\((\w[\w-]*\.md)\)/g)].map(([, name]) => name);
+  const all = readdirSync(join(ROOT, "guide")).filter((name) => name !== "README.md");
+  const lost = all.filter((name) => !linked.includes(name));
+  if (lost.length > 0) throw new Error(`guide/README.md has no link to ${lost.join(", ")}`);
+  return linked.map((name) => join(ROOT, "guide", name));
+}
+
+/** The first heading of a chapter. */
+function titleOf(chapter) {
+  return /^# (.*)$/m.exec(readFileSync(join(ROOT, "guide", `${chapter}.md`), "utf8"))[1];
 }
 
 class Complaints extends Logger {
