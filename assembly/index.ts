@@ -62,12 +62,15 @@ import { flipByColumns } from "./svd/sign";
 import { decode, encode } from "./safetensors/convert";
 import { begin, openSlice, setSlice } from "./slice";
 import { lanczos as lanczosOf, lanczosBegin as lanczosBeginOf, lanczosScratch as lanczosScratchOf, lanczosStride as lanczosStrideOf, lanczosResiduals as lanczosResidualsOf } from "./svds/lanczos";
+import { NOTHING } from "./tasks";
+import { isShared, joinTeam, perform, teamBytes, teamSettle, teamSleep, teamStep, teamTrouble } from "./team";
 import { warmUp, warmUpBytes } from "./warm_up";
 
 export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
 export { expandWeight, quantizedForward, quantizedForwardScratch, quantizeScratch, quantizeWeight };
 export { fromBfloat16, fromFloat16, markFinite, roundToOdd, toBfloat16, toFloat16 };
 export { lstsqRank };
+export { joinTeam, teamBytes, teamSettle, teamSleep, teamStep, teamTrouble };
 
 export function packBytes(): usize {
   return PACK_BYTES;
@@ -80,6 +83,11 @@ export function isRelaxed(): bool {
 /** Guard words on each side of a block, in bytes: only the debug build, which keeps its assertions, wants them. */
 export function guardBytes(): i32 {
   return ASC_NO_ASSERT ? 0 : 64;
+}
+
+/** A fork and a join of so many tiles that do nothing. */
+export function forkNothing(tiles: i32): void {
+  perform(NOTHING, tiles, isShared(0, 0));
 }
 
 // Level 1

@@ -649,6 +649,14 @@ export interface KernelExports {
   /** Bytes of packing memory that setPackMemory wants. */
   packBytes(): number;
   setPackMemory(pointer: number): void;
+  /** Bytes of a team's control block, zeros at first. */
+  teamBytes(): number;
+  /** Makes this instance the caller (which = 0) or a member of a team of `size`; see assembly/team.ts. */
+  joinTeam(control: number, size: number, which: number): void;
+  /** After a trap of the caller: 1 when no member computes; with `end` members leave their loops. */
+  teamSettle(end: number): number;
+  /** A fork and a join of tiles that do nothing. */
+  forkNothing(tiles: number): void;
   /** 1 where level 3 uses fused multiply-add. */
   isRelaxed(): number;
   /** Bytes of guard words around a block: 0 but in the debug build. */

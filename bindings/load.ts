@@ -7,7 +7,9 @@ import { checkInteger, checkOneOf, checkOptions, describe, expected } from "./ch
 import { failure } from "./errors.js";
 import type { KernelExports, Routines } from "./exports.js";
 import { VERSION } from "./generated/version.js";
+import type { PlatformUrl } from "./platform.js";
 import { Scratch } from "./scratch.js";
+import { autoThreads, obstacle, Team } from "./team.js";
 
 /** @internal A variant of the kernel: `relaxed` has fused multiply-add, `-shared` imports shared memory. */
 export type Variant = "simd" | "relaxed" | "simd-shared" | "relaxed-shared";
@@ -33,10 +35,15 @@ export interface KernelVariants {
 export interface InitOptions {
   /** `relaxed` is the build with fused multiply-add; "auto" takes it where the engine has it. Default "auto". */
   build?: "auto" | "simd" | "relaxed";
-  /** Team size, the caller included. This version computes on one thread; capabilities().reasons says so. Default 1. */
+  /**
+   * How many threads compute, the caller included; "auto": as many as the machine runs at once, 8 at most. They need shared
+   * memory, and a caller that may wait: not the main thread of a page. Results are the same to the bit. Default 1.
+   */
   threads?: number | "auto";
   /** Kernel memory in MiB. The maximum is halved where the platform refuses it. */
   memory?: { initialMiB?: number; maximumMiB?: number; shared?: "auto" | boolean };
+  /** Where the file `dist/workers/team.js` of this package is, if a bundler or a policy moved it. */
+  workerUrl?: string | PlatformUrl;
   /** The kernel, for `lowrank/slim`, which embeds none. */
   kernel?: KernelOption;
 }
@@ -65,6 +72,8 @@ export interface Runtime {
   readonly f64: Routines;
   /** What exists once for both precisions. */
   readonly common: KernelExports;
+  /** The threads that compute with this one. */
+  team: Team | undefined;
   /** Drops the instance after a trap and makes it again on the same memory. */
   restart(): void;
 }
@@ -103,7 +112,8 @@ export function makeInit(embedded?: Embedded): (options?: InitOptions) => Promis
       return Promise.reject(error);
     }
     const { build = "auto", threads = 1, memory } = options ?? {};
-    const wanted = JSON.stringify([build, threads, memory?.initialMiB, memory?.maximumMiB, memory?.shared ?? "auto"]);
+    const { initialMiB, maximumMiB, shared = "auto" } = memory ?? {};
+    const wanted = JSON.stringify([build, threads, initialMiB, maximumMiB, shared, options?.workerUrl]);
     if (pending !== undefined) {
       if (options !== undefined && wanted !== settled) {
         return Promise.reject(failure("already_initialized", "init() was called before with other options"));
@@ -111,8 +121,11 @@ export function makeInit(embedded?: Embedded): (options?: InitOptions) => Promis
       return pending;
     }
     settled = wanted;
-    const started: Promise<Capabilities> = start(options ?? {}, embedded).then((state) => {
-      if (pending !== started) throw failure("terminated", "terminate() was called while init() ran");
+    const started: Promise<Capabilities> = start(options ?? {}, embedded).then(async (state) => {
+      if (pending !== started) {
+        await endTeam(state);
+        throw failure("terminated", "terminate() was called while init() ran");
+      }
       current = state;
       return capabilities();
     });
@@ -125,7 +138,7 @@ export function makeInit(embedded?: Embedded): (options?: InitOptions) => Promis
 }
 
 function checkInit(options: InitOptions | undefined, hasEmbedded: boolean): void {
-  const given = checkOptions(options, ["build", "threads", "memory", "kernel"]);
+  const given = checkOptions(options, ["build", "threads", "memory", "workerUrl", "kernel"]);
   if (given.build !== undefined) checkOneOf(given.build, "build", ["auto", "simd", "relaxed"]);
   if (given.threads !== undefined && given.threads !== "auto") checkInteger(given.threads, "threads", 1, 1024);
   const memory = checkOptions(given.memory, ["initialMiB", "maximumMiB", "shared"], "memory");
@@ -134,6 +147,10 @@ function checkInit(options: InitOptions | undefined, hasEmbedded: boolean): void
   if (memory.initialMiB !== undefined) checkInteger(memory.initialMiB, "memory.initialMiB", 4, maximum);
   if (memory.shared !== undefined && memory.shared !== "auto" && typeof memory.shared !== "boolean") {
     throw new TypeError(expected("memory.shared", '"auto" or a boolean', describe(memory.shared)));
+  }
+  const { workerUrl } = given;
+  if (workerUrl !== undefined && typeof workerUrl !== "string" && typeof workerUrl?.href !== "string") {
+    throw new TypeError(expected("workerUrl", "a string or a URL", describe(workerUrl)));
   }
   if (given.kernel === undefined && !hasEmbedded) {
     throw new TypeError(
@@ -149,7 +166,7 @@ export function capabilities(): Capabilities {
   return {
     version: VERSION,
     build,
-    threads: 1,
+    threads: runtime.team?.size ?? 1,
     sharedMemory: runtime.shared,
     isolated: isolated(),
     reasons: [...reasons],
@@ -161,8 +178,16 @@ export function capabilities(): Capabilities {
 
 /** Lets go of the kernel and its memory. Tensors made before throw from then on; init() may follow. */
 export async function terminate(): Promise<void> {
+  const ended = current;
   current = undefined;
   pending = undefined;
+  if (ended !== undefined) await endTeam(ended);
+}
+
+async function endTeam({ runtime }: State): Promise<void> {
+  const { team } = runtime;
+  runtime.team = undefined;
+  await team?.end(runtime.common);
 }
 
 // (module (memory 1) (func (result v128) (i8x16.splat (i32.const 0)))) and the same with f32x4.relaxed_madd
@@ -214,9 +239,6 @@ async function start(options: InitOptions, embedded: Embedded | undefined): Prom
   if (!WebAssembly.Module.exports(module).some(({ name }) => name === "setPackMemory")) {
     throw new TypeError(expected("kernel", "a kernel of lowrank", "another WebAssembly module"));
   }
-  if (options.threads !== undefined && options.threads !== 1) {
-    reasons.push("threads: this version computes on one thread");
-  }
   // a kernel that the caller gave may be for the other kind of memory: its import decides
   for (const kind of shared && wish === "auto" ? [true, false] : [shared]) {
     const state = await instantiateOn(module, kind, options, reasons);
@@ -226,11 +248,32 @@ async function start(options: InitOptions, embedded: Embedded | undefined): Prom
     }
     if (relaxed && state.build === "simd") reasons.push("build: the given kernel has no relaxed SIMD");
     if (shared && !kind) reasons.push("shared memory: the given kernel is for plain memory");
+    await startTeam(state, module, options);
     return state;
   }
   throw new TypeError(
     expected("kernel", `a module for ${shared ? "shared" : "plain"} memory`, "one for the other kind"),
   );
+}
+
+/** Starts the threads that were asked for; state.reasons tells why there are not more. */
+async function startTeam({ runtime, reasons }: State, module: WebAssembly.Module, options: InitOptions): Promise<void> {
+  const { threads = 1, workerUrl } = options;
+  if (threads === 1) return;
+  const size = threads === "auto" ? autoThreads() : threads;
+  const missing = runtime.shared ? obstacle() : "they need shared memory";
+  if (missing !== undefined) reasons.push(`threads: ${missing}`);
+  else if (size === 1) reasons.push("threads: the machine has one");
+  if (missing !== undefined || size === 1) return;
+  const { memory, allocator } = runtime;
+  const onLoss = (reason: string) => {
+    reasons.push(`threads: ${reason}`);
+    if (runtime.team?.size === 1) runtime.common.joinTeam(0, 1, 0);
+  };
+  const team = await Team.start({ module, memory, allocator, size, workerUrl, onLoss }, runtime.common);
+  if (team.size === 1) return team.end(runtime.common);
+  runtime.team = team;
+  runtime.common.joinTeam(team.control, size, 0);
 }
 
 /** Whether to take the build with fused multiply-add; throws where it was asked for and is not there. */
@@ -362,13 +405,22 @@ async function instantiateOn(
     f32: undefined as unknown as Routines,
     f64: undefined as unknown as Routines,
     common: first,
+    team: undefined as Team | undefined,
     restart() {
+      const { team, common } = runtime;
+      if (team !== undefined && !team.settle(common)) {
+        // a lost member may yet write into what it was given: its memory is never used again
+        runtime.team = undefined;
+        reasons.push("threads: a worker was lost");
+        team.abandon();
+      }
       bind(instantiateSync(module, imports).instance);
     },
   };
   function bind(made: WebAssembly.Instance): void {
     const exports = made.exports as unknown as KernelExports;
     exports.setPackMemory(pack);
+    if (runtime.team !== undefined) exports.joinTeam(runtime.team.control, runtime.team.asked, 0);
     runtime.common = exports;
     runtime.f32 = routines(made.exports, "s");
     runtime.f64 = routines(made.exports, "d");

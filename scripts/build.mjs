@@ -50,12 +50,14 @@ async function buildDist() {
     format: "esm",
     platform: "neutral",
     target: "es2022",
-    chunkNames: "chunks/[name]-[hash]",
+    // beside the entries, so that the workers' files stand at the same place as seen from both
+    chunkNames: "chunk-[hash]",
     legalComments: "none",
   });
   await buildCommand();
   run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
   await pruneDeclarations(Object.keys(entries));
+  await cp("bindings/workers/team.js", "dist/workers/team.js");
   for (const variant of VARIANTS) await cp(`build/kernel.${variant}.wasm`, `dist/kernel.${variant}.wasm`);
   await writeFile("dist/LICENSE.assemblyscript-loader.txt", await loaderNotice());
 }

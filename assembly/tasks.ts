@@ -1,0 +1,35 @@
+// The tasks that a team shares (team.ts), by number: what a tile of each computes.
+
+import { multiplyTile, packTile } from "./blas/gemm";
+
+/** Nothing: for measuring a fork and a join. */
+export const NOTHING: i32 = 0;
+
+// Tasks that exist for both precisions: an even number for f32, and the next one for f64.
+export const PACK: i32 = 2;
+export const MULTIPLY: i32 = 4;
+
+/** The number of a task in a precision. */
+// @ts-ignore: decorator
+@inline export function taskOf<T>(task: i32): i32 {
+  return task + <i32>(sizeof<T>() == 8);
+}
+
+export function runTile(task: i32, base: usize, tile: i32): void {
+  switch (task) {
+    case PACK:
+      packTile<f32>(base, tile);
+      break;
+    case PACK + 1:
+      packTile<f64>(base, tile);
+      break;
+    case MULTIPLY:
+      multiplyTile<f32>(base, tile);
+      break;
+    case MULTIPLY + 1:
+      multiplyTile<f64>(base, tile);
+      break;
+    default:
+      break;
+  }
+}

@@ -1,0 +1,211 @@
+// A team of threads on the kernel's memory (assembly/team.ts): workers that hold an instance each and wait for tiles. Whoever
+// made it is its caller; a page's main thread may not wait and so has none.
+
+import type { Allocator } from "./allocator.js";
+import type { KernelExports } from "./exports.js";
+import type { PlatformUrl } from "./platform.js";
+
+/** The part of a worker that is used, in all platforms. */
+interface Member {
+  postMessage(message: unknown): void;
+  terminate(): unknown;
+  unref?(): void;
+}
+
+/** The part of node:worker_threads that is used. */
+interface NodeThreads {
+  Worker: new (
+    url: string | PlatformUrl,
+    options: object,
+  ) => Member & { on(event: string, f: (got: unknown) => void): void };
+}
+
+interface Launched extends Member {
+  /** Calls back with what the worker says, or with the Error that ended it. */
+  listen(f: (got: unknown) => void): void;
+}
+
+/** @internal A module of Node's own, in Node, Deno and Bun; no import that a bundler would follow into a page. */
+export function builtin<M>(name: string): M | undefined {
+  return (
+    globalThis as { process?: { getBuiltinModule?: (name: string) => M | undefined } }
+  ).process?.getBuiltinModule?.(name);
+}
+
+/** @internal How many threads the machine runs at once. */
+export function availableThreads(): number {
+  const os = builtin<{ availableParallelism?: () => number }>("node:os");
+  return os?.availableParallelism?.() ?? (globalThis as { navigator?: Navigator }).navigator?.hardwareConcurrency ?? 1;
+}
+
+/** More would wait for memory. */
+const AUTO_AT_MOST = 8;
+
+/** Milliseconds that a worker may take to start. */
+const START_LIMIT = 20_000;
+/** Milliseconds that members may compute on after their caller trapped. */
+const SETTLE_LIMIT = 2_000;
+
+/** @internal The size of a team that "auto" means. */
+export function autoThreads(): number {
+  return Math.max(1, Math.min(AUTO_AT_MOST, availableThreads()));
+}
+
+/** @internal Why this thread cannot have a team; undefined if it can. */
+export function obstacle(): string | undefined {
+  try {
+    // throws where a thread must not block
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0);
+    return undefined;
+  } catch {
+    return "a page's main thread must not wait for others: connect() of lowrank/worker computes beside it";
+  }
+}
+
+/** @internal */
+export interface TeamOptions {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+  allocator: Allocator;
+  /** Members and caller. */
+  size: number;
+  workerUrl: string | PlatformUrl | undefined;
+  /** Called when the team has lost a member, with the reason. */
+  onLoss: (reason: string) => void;
+}
+
+/** @internal */
+export class Team {
+  /** The caller included. */
+  size = 1;
+  /** The size that was asked for: members have numbers below it. */
+  readonly asked: number;
+  /** Address of the control block. */
+  readonly control: number;
+  readonly #allocator: Allocator;
+  readonly #members = new Set<Launched>();
+  readonly #blocks: number[] = [];
+  #ended = false;
+
+  private constructor(options: TeamOptions, kernel: KernelExports) {
+    this.#allocator = options.allocator;
+    this.asked = options.size;
+    const bytes = kernel.teamBytes();
+    this.control = this.#allocate(bytes);
+    new Uint8Array(options.memory.buffer, this.control, bytes).fill(0);
+  }
+
+  #allocate(bytes: number): number {
+    const pointer = this.#allocator.allocate(bytes);
+    this.#blocks.push(pointer);
+    return pointer;
+  }
+
+  /**
+   * Starts workers and waits until all of them are ready. As many as start make the team; why there are not more is told to
+   * options.onLoss.
+   */
+  static async start(options: TeamOptions, kernel: KernelExports): Promise<Team> {
+    const team = new Team(options, kernel);
+    const spinning = options.size <= availableThreads();
+    const starting: Promise<void>[] = [];
+    try {
+      for (let index = 1; index < options.size; index++) {
+        starting.push(team.#add(options, team.#allocate(kernel.packBytes()), index, spinning));
+      }
+    } catch (error) {
+      options.onLoss((error as Error).message);
+    }
+    await Promise.all(starting);
+    return team;
+  }
+
+  /** Starts a member; resolved when it is ready or has failed, which options.onLoss is told. */
+  #add({ module, memory, size, workerUrl, onLoss }: TeamOptions, pack: number, index: number, spinning: boolean) {
+    return new Promise<void>((resolve) => {
+      let member: Launched | undefined;
+      let ready = false;
+      const lose = (reason: unknown) => {
+        clearTimeout(timer);
+        if (member !== undefined && !this.#members.delete(member)) return;
+        if (ready) this.size--;
+        if (!this.#ended) onLoss(String((reason as Error | undefined)?.message ?? reason));
+        member?.terminate();
+        resolve();
+      };
+      const timer = setTimeout(() => lose("a worker does not start"), START_LIMIT);
+      try {
+        member = launch(workerUrl);
+        this.#members.add(member);
+        member.listen((got) => {
+          if (got !== "ready") return lose(got);
+          clearTimeout(timer);
+          ready = true;
+          this.size++;
+          member?.unref?.();
+          resolve();
+        });
+        member.postMessage({ module, memory, pack, control: this.control, size, index, spinning });
+      } catch (error) {
+        lose(error);
+      }
+    });
+  }
+
+  /**
+   * After the caller trapped: waits for members that still compute. False if one does not end: the team can then only be ended.
+   */
+  settle(kernel: KernelExports): boolean {
+    for (const start = performance.now(); performance.now() - start < SETTLE_LIMIT; ) {
+      if (kernel.teamSettle(0) !== 0) return true;
+    }
+    return false;
+  }
+
+  /** Ends the workers where one of them does not answer; their memory is not used again. */
+  abandon(): void {
+    this.#ended = true;
+    for (const member of this.#members) member.terminate();
+    this.#members.clear();
+  }
+
+  /** Ends the workers and frees their memory. */
+  async end(kernel: KernelExports): Promise<void> {
+    this.#ended = true;
+    this.size = 1;
+    kernel.teamSettle(1);
+    await Promise.all([...this.#members].map((member) => member.terminate()));
+    this.#members.clear();
+    for (const pointer of this.#blocks.splice(0)) this.#allocator.free(pointer);
+  }
+}
+
+/** A worker, by Node's interface where there is one: those can be kept from holding up the end of the process. */
+function launch(workerUrl: string | PlatformUrl | undefined): Launched {
+  const threads = builtin<NodeThreads>("node:worker_threads");
+  if (threads !== undefined) {
+    const here = import.meta.url;
+    const made = new threads.Worker(workerUrl ?? new URL("./workers/team.js", here), { execArgv: [] });
+    return Object.assign(made, {
+      listen: (f: (got: unknown) => void) => {
+        made.on("message", f);
+        made.on("error", f);
+        made.on("exit", () => f("a worker ended"));
+      },
+    });
+  }
+  const made =
+    workerUrl === undefined
+      ? new Worker(new URL("./workers/team.js", import.meta.url), { type: "module" })
+      : new Worker(workerUrl, { type: "module" });
+  return Object.assign(made, {
+    listen: (f: (got: unknown) => void) => {
+      made.onmessage = ({ data }) => f(data);
+      made.onmessageerror = () => f("a worker cannot read what it is sent");
+      made.onerror = (event) => {
+        event.preventDefault();
+        f(event.message || "the worker's file does not load: init's option workerUrl says where it is");
+      };
+    },
+  });
+}
