@@ -5,6 +5,8 @@
 //
 // Head: f64 done (operations so far, for progress), i32 stop (not 0: end), i32 cursor[0…12].
 
+import { wakeTeam } from "./team";
+
 /** What a sliced driver returns: called again it goes on; it found the stop word set. Other results are >= 0. */
 export const MORE: i32 = -1;
 export const STOPPED: i32 = -2;
@@ -35,8 +37,19 @@ export function begin(head: usize): void {
 
 /** Opens a slice. */
 export function openSlice(head: usize): void {
+  wakeTeam();
   current = head;
   left = sliceOperations;
+}
+
+/** What is left of the slice: for a driver that opens other slices inside it and then this one again. */
+export function remaining(): f64 {
+  return left;
+}
+
+export function reopenSlice(head: usize, rest: f64): void {
+  current = head;
+  left = rest;
 }
 
 /** Counts `operations` as done; true if the slice is over. Every driver makes at least one step a call. */

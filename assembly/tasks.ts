@@ -1,6 +1,8 @@
 // The tasks that a team shares (team.ts), by number: what a tile of each computes.
 
 import { multiplyTile, packTile } from "./blas/gemm";
+import { mergeTile, subtreeTile } from "./svd/bidiagonal_dc";
+import { readPart } from "./svd/bidiagonalize";
 
 /** Nothing: for measuring a fork and a join. */
 export const NOTHING: i32 = 0;
@@ -8,6 +10,9 @@ export const NOTHING: i32 = 0;
 // Tasks that exist for both precisions: an even number for f32, and the next one for f64.
 export const PACK: i32 = 2;
 export const MULTIPLY: i32 = 4;
+export const TRAILING: i32 = 6;
+export const SUBTREES: i32 = 8;
+export const MERGE: i32 = 10;
 
 /** The number of a task in a precision. */
 // @ts-ignore: decorator
@@ -28,6 +33,24 @@ export function runTile(task: i32, base: usize, tile: i32): void {
       break;
     case MULTIPLY + 1:
       multiplyTile<f64>(base, tile);
+      break;
+    case TRAILING:
+      readPart<f32>(base, tile);
+      break;
+    case TRAILING + 1:
+      readPart<f64>(base, tile);
+      break;
+    case SUBTREES:
+      subtreeTile<f32>(base, tile);
+      break;
+    case SUBTREES + 1:
+      subtreeTile<f64>(base, tile);
+      break;
+    case MERGE:
+      mergeTile<f32>(base, tile);
+      break;
+    case MERGE + 1:
+      mergeTile<f64>(base, tile);
       break;
     default:
       break;

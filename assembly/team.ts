@@ -43,6 +43,10 @@ let size: i32 = 1;
 let depth: i32 = 0;
 /** 0 for the caller, 1… for the members. */
 let self: i32 = 0;
+/** What thresholds are multiplied by. */
+let reluctance: f64 = 1;
+/** Tasks that were not shared because members slept. */
+let missed: i32 = 0;
 
 /** Hands this instance its ARGUMENT_SPACE bytes. */
 export function setArgumentSpace(base: usize): void {
@@ -75,11 +79,28 @@ export function joinTeam(base: usize, members: i32, which: i32): void {
   return space + ARGUMENT_BYTES * <usize>depth;
 }
 
-/** Whether a task of so many operations is worth a fork; `least` is measured. */
-// @ts-ignore: decorator
-@inline export function isShared(operations: f64, least: f64): bool {
+/**
+ * Whether a task of so many operations is worth a fork, of which `least` takes some fifty microseconds. Where members sleep, it
+ * must be worth the time that they take to wake up; of smaller tasks one in a few wakes them for those behind it.
+ */
+export function isShared(operations: f64, least: f64): bool {
   if (!ASC_FEATURE_THREADS) return false;
-  return size > 1 && depth == 0 && operations >= least;
+  least *= reluctance;
+  if (size == 1 || depth > 0 || !(operations >= least)) return false;
+  if (atomic.load<i32>(control, SLEEPING) == 0) return true;
+  if (operations >= 8 * least) return true;
+  if ((++missed & 15) == 0) wakeTeam();
+  return false;
+}
+
+/** Sleeping members look for tiles again, for a while. */
+export function wakeTeam(): void {
+  if (ASC_FEATURE_THREADS && size > 1 && atomic.load<i32>(control, SLEEPING) > 0) atomic.notify(control, -1);
+}
+
+/** Another factor of all thresholds: with 0 everything is shared, with Infinity nothing is. */
+export function setReluctance(factor: f64): void {
+  reluctance = factor;
 }
 
 /** Runs all tiles of a task whose arguments stand at taskArguments(); with `shared` the team takes part. */
@@ -91,7 +112,7 @@ export function perform(task: i32, tiles: i32, shared: bool): void {
     store<u32>(control, <u32>base, ARGUMENTS);
     const generation = (atomic.load<i64>(control) >> (2 * TILE_BITS)) + 1;
     atomic.store<i64>(control, (generation << (2 * TILE_BITS)) | (<i64>tiles << TILE_BITS));
-    if (atomic.load<i32>(control, SLEEPING) > 0) atomic.notify(control, tiles - 1);
+    wakeTeam();
     for (let tile = takeTile(); tile >= 0; tile = takeTile()) runTile(task, base, tile);
     join();
   } else {
@@ -116,8 +137,8 @@ function takeTile(): i32 {
   return (word & TILES) < ((word >> TILE_BITS) & TILES);
 }
 
-/** Looks for a member that computes as often as this before the caller sleeps: some ten microseconds. */
-const SPINS: i32 = 10000;
+/** Looks for a member that computes as often as this before the caller sleeps: some fifty microseconds. */
+const SPINS: i32 = 100000;
 
 /** Nanoseconds of a sleep, and how many of them without an end mean that a member is lost. */
 const NAP: i64 = 1000000;

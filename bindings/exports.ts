@@ -655,6 +655,8 @@ export interface KernelExports {
   joinTeam(control: number, size: number, which: number): void;
   /** After a trap of the caller: 1 when no member computes; with `end` members leave their loops. */
   teamSettle(end: number): number;
+  /** Another factor of the sizes from which on a team shares: 0: everything, Infinity: nothing. */
+  setReluctance(factor: number): void;
   /** A fork and a join of tiles that do nothing. */
   forkNothing(tiles: number): void;
   /** 1 where level 3 uses fused multiply-add. */

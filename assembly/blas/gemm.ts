@@ -38,7 +38,7 @@ export function gemm<T>(
     return;
   }
   const kc = balanced(k, KC, 4), nc = balanced(n, NC, NR<T>());
-  const shared = isShared(2 * <f64>m * <f64>n * <f64>k, LEAST);
+  const shared = isShared(2 * <f64>m * <f64>n * <f64>k, LEAST / sizeof<T>());
   const task = changetype<Product>(taskArguments());
   task.alpha = <f64>alpha;
   task.m = m;
@@ -68,8 +68,8 @@ export function gemm<T>(
   }
 }
 
-/** Operations from which on a team shares a product. */
-const LEAST: f64 = 1e6;
+/** Operations, times the bytes of a number, from which on a team shares a product. */
+const LEAST: f64 = 6e6;
 
 /** One block of the product: what its tiles need. */
 @unmanaged
