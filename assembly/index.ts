@@ -63,14 +63,17 @@ import { decode, encode } from "./safetensors/convert";
 import { begin, openSlice, setSlice } from "./slice";
 import { lanczos as lanczosOf, lanczosBegin as lanczosBeginOf, lanczosScratch as lanczosScratchOf, lanczosStride as lanczosStrideOf, lanczosResiduals as lanczosResidualsOf } from "./svds/lanczos";
 import { NOTHING } from "./tasks";
-import { isShared, joinTeam, perform, setReluctance, teamBytes, teamSettle, teamSleep, teamStep, teamTrouble } from "./team";
+import {
+  isShared, joinTeam, perform, setReluctance, teamBytes, teamFork, teamJoin, teamLeave, teamSettle, teamSleep, teamStep, teamTake,
+  teamTrouble,
+} from "./team";
 import { warmUp, warmUpBytes } from "./warm_up";
 
 export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
 export { expandWeight, quantizedForward, quantizedForwardScratch, quantizeScratch, quantizeWeight };
 export { fromBfloat16, fromFloat16, markFinite, roundToOdd, toBfloat16, toFloat16 };
 export { lstsqRank };
-export { joinTeam, setReluctance, teamBytes, teamSettle, teamSleep, teamStep, teamTrouble };
+export { isShared, joinTeam, setReluctance, teamBytes, teamFork, teamJoin, teamLeave, teamSettle, teamSleep, teamStep, teamTake, teamTrouble };
 
 export function packBytes(): usize {
   return PACK_BYTES;

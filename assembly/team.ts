@@ -4,7 +4,8 @@
 //
 // The control block, a cache line each:
 //   i64 word: generation, tiles (20 bits), tiles taken (20 bits) | i32 members that compute
-//   i32 members that sleep, i32 caller that waits, i32 trouble, i32 end | i32 task, u32 address of its arguments
+//   i32 members that sleep, i32 caller that waits, i32 trouble, i32 end
+//   i32 task (-1: one of the bindings', bindings/range.ts), u32 address of its arguments, i32 result of the bindings' | their list
 //
 // Nobody waits for a member that comes too late: it finds no tile. A tile is taken by compare and exchange of the whole word, so
 // what a member takes belongs to the task that it then reads: the caller goes on only when no member computes.
@@ -24,7 +25,7 @@ const TILES: i64 = (1 << 20) - 1;
 
 /** Bytes of the control block, zeros at first. */
 export function teamBytes(): i32 {
-  return 256;
+  return 768;
 }
 
 /** Bytes of a task's arguments; tasks run within tiles of others have theirs behind them. */
@@ -106,23 +107,31 @@ export function setReluctance(factor: f64): void {
 /** Runs all tiles of a task whose arguments stand at taskArguments(); with `shared` the team takes part. */
 export function perform(task: i32, tiles: i32, shared: bool): void {
   const base = taskArguments();
-  depth++;
   if (ASC_FEATURE_THREADS && shared && tiles > 1) {
-    store<i32>(control, task, TASK);
-    store<u32>(control, <u32>base, ARGUMENTS);
-    const generation = (atomic.load<i64>(control) >> (2 * TILE_BITS)) + 1;
-    atomic.store<i64>(control, (generation << (2 * TILE_BITS)) | (<i64>tiles << TILE_BITS));
-    wakeTeam();
-    for (let tile = takeTile(); tile >= 0; tile = takeTile()) runTile(task, base, tile);
-    join();
+    teamFork(tiles, task, base);
+    for (let tile = teamTake(); tile >= 0; tile = teamTake()) runTile(task, base, tile);
+    teamJoin();
   } else {
+    depth++;
     for (let tile = 0; tile < tiles; tile++) runTile(task, base, tile);
+    depth--;
   }
-  depth--;
+}
+
+/** Members take tiles of a task from now on; until teamJoin whatever this instance calls is a tile's part and not shared. */
+export function teamFork(tiles: i32, task: i32, base: usize): void {
+  depth++;
+  if (!ASC_FEATURE_THREADS) return;
+  store<i32>(control, task, TASK);
+  store<u32>(control, <u32>base, ARGUMENTS);
+  const generation = (atomic.load<i64>(control) >> (2 * TILE_BITS)) + 1;
+  atomic.store<i64>(control, (generation << (2 * TILE_BITS)) | (<i64>tiles << TILE_BITS));
+  wakeTeam();
 }
 
 /** The number of a tile that nobody else has, or -1. */
-function takeTile(): i32 {
+export function teamTake(): i32 {
+  if (!ASC_FEATURE_THREADS) return -1;
   let word = atomic.load<i64>(control);
   while (hasTiles(word)) {
     const seen = atomic.cmpxchg<i64>(control, word, word + 1);
@@ -145,7 +154,9 @@ const NAP: i64 = 1000000;
 const PATIENCE: i32 = 20000;
 
 /** Waits until no member computes; traps if one has trapped or is lost. */
-function join(): void {
+export function teamJoin(): void {
+  depth--;
+  if (!ASC_FEATURE_THREADS) return;
   for (let i = 0; i < SPINS; i++) if (atomic.load<i32>(control, COMPUTING) == 0) break;
   for (let naps = 0; ; naps++) {
     const computing = atomic.load<i32>(control, COMPUTING);
@@ -158,10 +169,24 @@ function join(): void {
   if (atomic.load<i32>(control, TROUBLE) != 0) unreachable();
 }
 
-/** A member's step: computes a tile, or looks for one `spins` times. True: there was none. */
-export function teamStep(spins: i32): bool {
-  if (ASC_FEATURE_THREADS) for (let i = spins; i > 0; i--) if (takePart()) return false;
-  return true;
+/**
+ * A member's step: computes a tile, or looks for one `spins` times. 0: there was none; 1: it was computed; others: 2 + the number of
+ * a tile of the bindings', which teamLeave must follow.
+ */
+export function teamStep(spins: i32): i32 {
+  if (!ASC_FEATURE_THREADS) return 0;
+  for (let i = spins; i > 0; i--) {
+    if (!hasTiles(atomic.load<i64>(control))) continue;
+    atomic.add<i32>(control, 1, COMPUTING);
+    const tile = teamTake(), task = load<i32>(control, TASK);
+    if (tile >= 0) {
+      if (task < 0) return 2 + tile;
+      runTile(task, <usize>load<u32>(control, ARGUMENTS), tile);
+    }
+    teamLeave();
+    return 1;
+  }
+  return 0;
 }
 
 /** A member sleeps until there may be a tile. True: the team ends. */
@@ -174,18 +199,9 @@ export function teamSleep(): bool {
   return atomic.load<i32>(control, END) != 0;
 }
 
-/** Computes a tile if there is one. */
-// @ts-ignore: decorator
-@inline function takePart(): bool {
-  if (!hasTiles(atomic.load<i64>(control))) return false;
-  atomic.add<i32>(control, 1, COMPUTING);
-  const tile = takeTile();
-  if (tile >= 0) runTile(load<i32>(control, TASK), <usize>load<u32>(control, ARGUMENTS), tile);
-  leave();
-  return true;
-}
-
-function leave(): void {
+/** A member has computed its tile. */
+export function teamLeave(): void {
+  if (!ASC_FEATURE_THREADS) return;
   atomic.sub<i32>(control, 1, COMPUTING);
   if (atomic.load<i32>(control, WAITING) != 0) atomic.notify(control + COMPUTING, 1);
 }
@@ -194,7 +210,7 @@ function leave(): void {
 export function teamTrouble(): void {
   if (!ASC_FEATURE_THREADS) return;
   atomic.store<i32>(control, 1, TROUBLE);
-  leave();
+  teamLeave();
 }
 
 /**
@@ -204,7 +220,7 @@ export function teamTrouble(): void {
 export function teamSettle(end: bool): bool {
   if (!ASC_FEATURE_THREADS || size == 1) return true;
   if (end) atomic.store<i32>(control, 1, END);
-  while (takeTile() >= 0) {}
+  while (teamTake() >= 0) {}
   if (end) {
     // sleepers wait for the word to change
     atomic.add<i64>(control, 1 << (2 * TILE_BITS));

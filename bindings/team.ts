@@ -4,6 +4,8 @@
 import type { Allocator } from "./allocator.js";
 import type { KernelExports } from "./exports.js";
 import type { PlatformUrl } from "./platform.js";
+import { LIST_NUMBERS, LIST_OFFSET, type Range, RESULT_OFFSET, runTile, writeRange } from "./range.js";
+import type { MemberStart } from "./workers/team.js";
 
 /** The part of a worker that is used, in all platforms. */
 interface Member {
@@ -83,6 +85,12 @@ export class Team {
   /** Address of the control block. */
   readonly control: number;
   readonly #allocator: Allocator;
+  readonly #list: Float64Array;
+  readonly #result: Int32Array;
+  /** The instance whose exports are listed. */
+  #kernel: KernelExports | undefined;
+  #names: string[] = [];
+  #routines: unknown[] = [];
   readonly #members = new Set<Launched>();
   readonly #blocks: number[] = [];
   #ended = false;
@@ -92,7 +100,11 @@ export class Team {
     this.asked = options.size;
     const bytes = kernel.teamBytes();
     this.control = this.#allocate(bytes);
-    new Uint8Array(options.memory.buffer, this.control, bytes).fill(0);
+    const { buffer } = options.memory;
+    new Uint8Array(buffer, this.control, bytes).fill(0);
+    // shared buffers stay valid when memory grows
+    this.#list = new Float64Array(buffer, this.control + LIST_OFFSET, LIST_NUMBERS);
+    this.#result = new Int32Array(buffer, this.control + RESULT_OFFSET, 1);
   }
 
   #allocate(bytes: number): number {
@@ -145,11 +157,30 @@ export class Team {
           member?.unref?.();
           resolve();
         });
-        member.postMessage({ module, memory, pack, control: this.control, size, index, spinning });
+        const start: MemberStart = { module, memory, pack, control: this.control, size, index, spinning };
+        member.postMessage(start);
       } catch (error) {
         lose(error);
       }
     });
+  }
+
+  /** Computes all tiles of a range with the team; the largest of their results. */
+  share(kernel: KernelExports, range: Range): number {
+    if (this.#kernel !== kernel) {
+      this.#kernel = kernel;
+      this.#names = Object.keys(kernel);
+      this.#routines = Object.values(kernel);
+    }
+    writeRange(range, this.#names, this.#list);
+    Atomics.store(this.#result, 0, 0);
+    kernel.teamFork(Math.ceil((range.length - (range.first ?? 0)) / range.part), -1, 0);
+    let most = 0;
+    for (let tile = kernel.teamTake(); tile >= 0; tile = kernel.teamTake()) {
+      most = Math.max(most, runTile(this.#routines, this.#list, tile, 0));
+    }
+    kernel.teamJoin();
+    return Math.max(most, Atomics.load(this.#result, 0));
   }
 
   /**

@@ -9,9 +9,11 @@ import { compileKernels, VARIANTS } from "./kernels.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
+const BUNDLE = { bundle: true, format: "esm", platform: "neutral", target: "es2022", legalComments: "none" };
 const pkg = JSON.parse(await readFile("package.json", "utf8"));
 
 await buildKernels();
+await buildWorkers("bindings/workers");
 if (!process.argv.includes("--kernels")) await buildDist();
 
 /** Compiles every target of asconfig.json and embeds the release ones as base64 modules, one a variant. */
@@ -33,6 +35,11 @@ async function buildKernels() {
   );
 }
 
+/** Bundles the workers' files, which import nothing: sources run them from here, too. */
+async function buildWorkers(outdir) {
+  await build({ ...BUNDLE, entryPoints: ["bindings/workers/team.ts"], outdir });
+}
+
 /** Bundles the entries (shared code in chunks, so that all entries use one kernel), emits types, copies the kernels. */
 async function buildDist() {
   await rm("dist", { recursive: true, force: true });
@@ -43,21 +50,17 @@ async function buildDist() {
     safetensors: "bindings/safetensors.ts",
   };
   await build({
+    ...BUNDLE,
     entryPoints: entries,
     outdir: "dist",
-    bundle: true,
     splitting: true,
-    format: "esm",
-    platform: "neutral",
-    target: "es2022",
     // beside the entries, so that the workers' files stand at the same place as seen from both
     chunkNames: "chunk-[hash]",
-    legalComments: "none",
   });
   await buildCommand();
+  await buildWorkers("dist/workers");
   run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
   await pruneDeclarations(Object.keys(entries));
-  await cp("bindings/workers/team.js", "dist/workers/team.js");
   for (const variant of VARIANTS) await cp(`build/kernel.${variant}.wasm`, `dist/kernel.${variant}.wasm`);
   await writeFile("dist/LICENSE.assemblyscript-loader.txt", await loaderNotice());
 }

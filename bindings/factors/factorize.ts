@@ -8,6 +8,7 @@ import { checkProgress, type Progress, type ProgressOptions } from "../progress.
 import { checkSeed, STREAM } from "../random.js";
 import { randomizedSvd } from "../randomized/randomized_svd.js";
 import { run } from "../scope.js";
+import { routineOf, shareSlices } from "../share.js";
 import { complete } from "../slices.js";
 import { Csr } from "../sparse/csr.js";
 import { decompose } from "../svd/decompose.js";
@@ -136,6 +137,9 @@ function checkRegularization(given: FactorizeOptions["regularization"]): { lambd
   };
 }
 
+/** Operations of a team's slice. */
+const SLICE = 1e8;
+
 /** Alternating least squares on normalised ratings. */
 function alternate(
   runtime: Runtime,
@@ -154,33 +158,70 @@ function alternate(
   const [userBias, itemBias] = [Tensor.allocate(runtime, [m], dtype), Tensor.allocate(runtime, [n], dtype)];
   routines.fill(n, 0, itemBias.pointer);
   if (k > 0) routines.alsStart(0, n, k, kp, seed, STREAM.init, q);
-  const work = runtime.scratch.push(routines.alsScratch(kp));
+  const workBytes = routines.alsScratch(kp);
+  const work = runtime.scratch.push(workBytes * (runtime.team?.asked ?? 1));
   // in the scale of the ratings, products of factors are 2^exponent times smaller
   const weight = lambda === 0 ? 0 : lambda * 2 ** -exponent;
   // with "svd" the biases are the first half
   const total = (method === "svd" ? 4 : 2) * iterations;
   let done = 0;
   const half = (rows: Rows, other: number, otherBias: Tensor, own: number, ownBias: Tensor) => {
-    const { indptr, indices, values } = rows;
-    routines.alsBegin(work);
+    const { indptr, indices, values: ratings, rows: length, count } = rows;
+    const [otherBiases, ownBiases] = [otherBias.pointer, ownBias.pointer];
+    const list = [
+      kp,
+      indptr,
+      indices,
+      ratings,
+      other,
+      otherBiases,
+      own,
+      ownBiases,
+      weight,
+      damping,
+      biased ? 1 : 0,
+      work,
+    ];
+    const ready = routineOf(dtype, "alsBegin");
+    const range = {
+      routine: routineOf(dtype, "alsRows"),
+      ready,
+      values: [0, 0, ...list],
+      begin: 0,
+      end: 1,
+      work: 13,
+      workBytes,
+    };
+    // of a row: its ratings, and a system
+    const operations = (count / Math.max(length, 1)) * (kp + 4) ** 2 + (kp + 1) ** 3 / 3;
+    const slice = shareSlices(
+      runtime,
+      { ...range, length },
+      operations,
+      Math.ceil(SLICE / operations),
+      {},
+      () => routines.alsBegin(work),
+      (first) =>
+        routines.alsRows(
+          first,
+          length,
+          kp,
+          indptr,
+          indices,
+          ratings,
+          other,
+          otherBiases,
+          own,
+          ownBiases,
+          weight,
+          damping,
+          biased ? 1 : 0,
+          work,
+        ),
+    );
     const failed = complete(() => {
       step(done, total);
-      return routines.alsRows(
-        0,
-        rows.rows,
-        kp,
-        indptr,
-        indices,
-        values,
-        other,
-        otherBias.pointer,
-        own,
-        ownBias.pointer,
-        weight,
-        damping,
-        biased ? 1 : 0,
-        work,
-      );
+      return slice();
     });
     if (failed > 0) throw new ConvergenceError("factorize", 1);
     done++;

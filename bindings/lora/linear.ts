@@ -12,6 +12,7 @@ import { createAdapter, hold, LoraAdapter, type LoraInit, vector } from "./adapt
 import { type AdapterGradients, type Base, backwardInto, forwardInto, type Segment } from "./compute.js";
 import { configOf, type LoraConfig, type LoraConfigOptions } from "./config.js";
 import { mergeWeight } from "./merge.js";
+import { addAdapter, multiplyBase } from "./products.js";
 
 export interface LoraLinearOptions<D extends DType = DType> {
   /** (out, in), or (in, out) with fanInFanOut. A quantised one makes an f32 layer; it is neither transposed nor trained. */
@@ -423,7 +424,6 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   #forwardDirect(x: Tensor<D>, { adapter, scaling }: Alone<D>): Tensor<D> {
     const runtime = kernel();
     const { inFeatures, outFeatures, dtype, weight, bias } = this;
-    const routines = runtime[dtype];
     const input = x.pointer;
     const packed = this.#packed !== undefined && weight === this.#base ? this.#packed.pointer : 0;
     const from = weight.pointer;
@@ -437,39 +437,14 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
       const row = packed !== 0 ? 0 : this.#fanInFanOut ? 1 : inFeatures;
       const column = packed === 0 && this.#fanInFanOut ? outFeatures : 1;
       const matrix = packed === 0 ? from : packed;
-      routines.linear(
-        0,
-        outFeatures,
-        tokens,
-        inFeatures,
-        input,
-        inFeatures,
-        matrix,
-        row,
-        column,
-        shift,
-        to,
-        outFeatures,
-      );
+      multiplyBase(runtime, dtype, tokens, inFeatures, outFeatures, input, matrix, row, column, shift, to);
       if (adapter !== undefined && tokens > 0 && this.#enabled && this.#merged === undefined) {
         const { a, b, bias: loraBias } = adapter;
+        const added = loraBias === undefined ? 0 : loraBias.pointer;
         const r = a.shape[0] as number;
-        routines.loraAdd(
-          tokens,
-          0,
-          inFeatures,
-          outFeatures,
-          input,
-          inFeatures,
-          to,
-          outFeatures,
-          r,
-          a.pointer,
-          b.pointer,
-          loraBias === undefined ? 0 : loraBias.pointer,
-          scaling,
-          runtime.scratch.push(routines.loraAddScratch(r, outFeatures)),
-        );
+        const pa = a.pointer;
+        const pb = b.pointer;
+        addAdapter(runtime, dtype, tokens, 0, inFeatures, outFeatures, input, to, r, pa, pb, added, scaling);
       }
       done = true;
       return y;

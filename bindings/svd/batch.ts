@@ -3,8 +3,15 @@
 import { sizeOf } from "../check.js";
 import { ConvergenceError } from "../errors.js";
 import type { Runtime } from "../load.js";
+import { routineOf, shareSlices } from "../share.js";
 import { complete } from "../slices.js";
 import type { Tensor } from "../tensor.js";
+
+/** Groups that the kernel takes together at most. */
+const TOGETHER = 8;
+/** Operations of a team's slice, over groups taken together, and of a group whose own steps the team shares. */
+const SLICE = 1e7;
+const LARGE = 1e8;
 
 /**
  * Decomposes every matrix of `a` (…, m, n) into the contiguous u, s and vt; `job` is 0 (none), 1 (thin) or 2 (full).
@@ -26,26 +33,28 @@ export function decomposeBatch(
   // axes that do not follow each other at one distance: a copy has them in order
   const source = step === undefined ? a.copy() : a;
   const [rowStride, columnStride] = source.strides.slice(axes) as [number, number];
-  const work = runtime.scratch.push(gesvdBatchScratch(m, n, job));
-  gesvdBatchBegin(work);
-  const failed = complete(() =>
-    gesvdBatch(
-      0,
-      gesvdBatchGroups(count),
-      count,
-      m,
-      n,
-      job,
-      source.pointer,
-      step ?? m * n,
-      rowStride,
-      columnStride,
-      u?.pointer ?? 0,
-      s.pointer,
-      vt?.pointer ?? 0,
-      work,
-    ),
-  );
+  const bytes = gesvdBatchScratch(m, n, job);
+  const work = runtime.scratch.push(bytes * (runtime.team?.asked ?? 1));
+  const values = [source.pointer, step ?? m * n, rowStride, columnStride, u?.pointer ?? 0, s.pointer, vt?.pointer ?? 0];
+  const [a0, sa, rs, cs, pu, ps, pvt] = values as [number, number, number, number, number, number, number];
+  const groups = gesvdBatchGroups(count);
+  const range = {
+    routine: routineOf(a.dtype, "gesvdBatch"),
+    ready: routineOf(a.dtype, "gesvdBatchBegin"),
+    values: [0, 0, count, m, n, job, ...values, work],
+    begin: 0,
+    end: 1,
+    length: groups,
+    work: 13,
+    workBytes: bytes,
+  };
+  const p = Math.min(m, n);
+  // about five sweeps over small matrices, a few passes over larger ones
+  const operations = (count / groups) * p * p * (10 * Math.max(m, n) + 30 * p) + 1000;
+  const alone = (first: number) => gesvdBatch(first, groups, count, m, n, job, a0, sa, rs, cs, pu, ps, pvt, work);
+  const together = operations < LARGE ? Math.ceil(SLICE / operations) * TOGETHER : 0;
+  const cut = { unit: TOGETHER };
+  const failed = complete(shareSlices(runtime, range, operations, together, cut, () => gesvdBatchBegin(work), alone));
   if (failed > 0) throw new ConvergenceError("svd", failed);
 }
 

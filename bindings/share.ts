@@ -1,0 +1,78 @@
+// Routines over ranges that the bindings call: by the team where it is worth a fork, else the caller goes its usual way.
+
+import { MORE } from "./exports.js";
+import type { Runtime } from "./load.js";
+import type { Range } from "./range.js";
+
+/** Operations of the register tile's speed that take some fifty microseconds: from so many on awake members are worth a fork. */
+const LEAST = 1.5e6;
+
+/** Operations of a tile at least, and tiles of a thread at most: enough for those that are late or slow. */
+const TILE = 1e6;
+const TILES = 8;
+
+/** @internal How a range may be cut. */
+export interface Cut {
+  /** Every tile but the last has a multiple of so many items. */
+  readonly unit?: number;
+  /** Items of a tile at least. */
+  readonly least?: number;
+}
+
+/**
+ * @internal Computes a range of about so many operations if there is a team and it is worth it: the largest result of its tiles;
+ * undefined if nothing was done.
+ */
+export function share(
+  { team, common }: Runtime,
+  operations: number,
+  range: Omit<Range, "part">,
+  { unit = 1, least = 1 }: Cut = {},
+): number | undefined {
+  if (team === undefined || common.isShared(operations, LEAST) === 0) return undefined;
+  const items = range.length - (range.first ?? 0);
+  const tiles = Math.max(team.asked, Math.min(TILES * team.asked, operations / TILE));
+  const part = Math.ceil(Math.max(items / tiles, least) / unit) * unit;
+  if (part >= items) return undefined;
+  return team.share(common, { ...range, part });
+}
+
+/**
+ * @internal A function to be called until it returns something else than MORE (slices.ts): computes a range of a routine that returns
+ * MORE, `together` items a slice as long as the team takes part, the rest by `alone`.
+ *
+ * @param each operations of an item
+ * @param ready readies working memory for `alone`
+ * @param alone a slice of items first…length by this thread
+ */
+export function shareSlices(
+  runtime: Runtime,
+  range: Omit<Range, "part" | "first">,
+  each: number,
+  together: number,
+  cut: Cut,
+  ready: () => void,
+  alone: (first: number) => number,
+): () => number {
+  const { length } = range;
+  let first = 0;
+  let single = false;
+  return () => {
+    if (!single) {
+      const last = Math.min(length, first + together);
+      const result = share(runtime, each * (last - first), { ...range, first, length: last }, cut);
+      if (result !== undefined) {
+        first = last;
+        return result > 0 || last === length ? result : MORE;
+      }
+      ready();
+      single = true;
+    }
+    return alone(first);
+  };
+}
+
+/** @internal The kernel's name of a routine in a precision. */
+export function routineOf(dtype: "f32" | "f64", routine: string): string {
+  return (dtype === "f32" ? "s" : "d") + routine;
+}
