@@ -24,7 +24,7 @@ export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/
   };
 }
 
-const shared = "tests/{blas,svd,lora}/**/*.test.ts";
+const shared = "tests/{blas,factors,lora,quantized,safetensors,sparse,svd}/**/*.test.ts";
 
 // vitest would leave a core of two idle
 export default defineConfig({

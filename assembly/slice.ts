@@ -5,8 +5,6 @@
 //
 // Head: f64 done (operations so far, for progress), i32 stop (not 0: end), i32 cursor[0…12].
 
-import { wakeTeam } from "./team";
-
 /** What a sliced driver returns: called again it goes on; it found the stop word set. Other results are >= 0. */
 export const MORE: i32 = -1;
 export const STOPPED: i32 = -2;
@@ -37,7 +35,6 @@ export function begin(head: usize): void {
 
 /** Opens a slice. */
 export function openSlice(head: usize): void {
-  wakeTeam();
   current = head;
   left = sliceOperations;
 }

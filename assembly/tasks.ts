@@ -1,7 +1,9 @@
 // The tasks that a team shares (team.ts), by number: what a tile of each computes.
 
 import { multiplyTile, packTile } from "./blas/gemm";
+import { gemvTile } from "./blas/level2";
 import { mergeTile, subtreeTile } from "./svd/bidiagonal_dc";
+import { sweepsTile } from "./svd/bidiagonal_qr";
 import { readPart } from "./svd/bidiagonalize";
 
 /** Nothing: for measuring a fork and a join. */
@@ -13,6 +15,8 @@ export const MULTIPLY: i32 = 4;
 export const TRAILING: i32 = 6;
 export const SUBTREES: i32 = 8;
 export const MERGE: i32 = 10;
+export const GEMV: i32 = 12;
+export const SWEEPS: i32 = 14;
 
 /** The number of a task in a precision. */
 // @ts-ignore: decorator
@@ -51,6 +55,19 @@ export function runTile(task: i32, base: usize, tile: i32): void {
       break;
     case MERGE + 1:
       mergeTile<f64>(base, tile);
+      break;
+    // the other way is taken where there is no team
+    case GEMV:
+      if (ASC_FEATURE_THREADS) gemvTile<f32>(base, tile);
+      break;
+    case GEMV + 1:
+      if (ASC_FEATURE_THREADS) gemvTile<f64>(base, tile);
+      break;
+    case SWEEPS:
+      sweepsTile<f32>(base, tile);
+      break;
+    case SWEEPS + 1:
+      sweepsTile<f64>(base, tile);
       break;
     default:
       break;

@@ -95,8 +95,8 @@ export function isShared(operations: f64, least: f64): bool {
 }
 
 /** Sleeping members look for tiles again, for a while. */
-export function wakeTeam(): void {
-  if (ASC_FEATURE_THREADS && size > 1 && atomic.load<i32>(control, SLEEPING) > 0) atomic.notify(control, -1);
+function wakeTeam(): void {
+  if (atomic.load<i32>(control, SLEEPING) > 0) atomic.notify(control, -1);
 }
 
 /** Another factor of all thresholds: with 0 everything is shared, with Infinity nothing is. */

@@ -15,7 +15,7 @@ const TILES = 8;
 export interface Cut {
   /** Every tile but the last has a multiple of so many items. */
   readonly unit?: number;
-  /** Items of a tile at least. */
+  /** Items that a tile should have. */
   readonly least?: number;
 }
 
@@ -31,8 +31,10 @@ export function share(
 ): number | undefined {
   if (team === undefined || common.isShared(operations, LEAST) === 0) return undefined;
   const items = range.length - (range.first ?? 0);
-  const tiles = Math.max(team.asked, Math.min(TILES * team.asked, operations / TILE));
-  const part = Math.ceil(Math.max(items / tiles, least) / unit) * unit;
+  // one for everybody even where tiles are half as long as they should be
+  const all = Math.min(team.asked, Math.ceil((2 * items) / least));
+  const tiles = Math.max(all, Math.min(TILES * team.asked, operations / TILE, items / least));
+  const part = Math.ceil(items / tiles / unit) * unit;
   if (part >= items) return undefined;
   return team.share(common, { ...range, part });
 }
