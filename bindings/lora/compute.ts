@@ -143,20 +143,16 @@ export function forwardInto(
   else multiplyBase(runtime, dtype, tokens, inFeatures, outFeatures, x, matrix, rsw, csw, bias, y);
   let first = 0;
   for (const segment of segments) {
-    const { adapter, scaling, rows, count } = segment;
+    const { adapter, rows, count } = segment;
     const mark = runtime.scratch.mark();
-    const add = (n: number, list: number, from: number, to: number) => {
-      const [a, b, shift] = [adapter.a.pointer, adapter.b.pointer, adapter.bias?.pointer ?? 0];
-      addAdapter(runtime, dtype, n, list, inFeatures, outFeatures, from, to, adapter.r, a, b, shift, scaling);
-    };
     if (seed !== undefined && adapter.dropout > 0) {
       const input = inputRows(runtime, base, segment, x, seed, first);
       const some = input.list === 0 ? y : runtime.scratch.push(count * outFeatures * bytesOf(dtype));
       if (input.list !== 0) routines.gatherRows(count, outFeatures, input.list, y, some);
-      add(count, 0, input.pointer, some);
+      addAdapter(runtime, segment, count, 0, input.pointer, some);
       if (input.list !== 0) routines.scatterRows(count, outFeatures, input.list, some, y);
     } else {
-      add(count, rows === undefined ? 0 : placeList(runtime, rows), x, y);
+      addAdapter(runtime, segment, count, rows === undefined ? 0 : placeList(runtime, rows), x, y);
     }
     runtime.scratch.rewind(mark);
     first += count;

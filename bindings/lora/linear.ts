@@ -421,7 +421,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   }
 
   /** forward() of a tensor with at most one adapter: in the JavaScript heap it allocates the result's object alone. */
-  #forwardDirect(x: Tensor<D>, { adapter, scaling }: Alone<D>): Tensor<D> {
+  #forwardDirect(x: Tensor<D>, alone: Alone<D>): Tensor<D> {
     const runtime = kernel();
     const { inFeatures, outFeatures, dtype, weight, bias } = this;
     const input = x.pointer;
@@ -438,13 +438,8 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
       const column = packed === 0 && this.#fanInFanOut ? outFeatures : 1;
       const matrix = packed === 0 ? from : packed;
       multiplyBase(runtime, dtype, tokens, inFeatures, outFeatures, input, matrix, row, column, shift, to);
-      if (adapter !== undefined && tokens > 0 && this.#enabled && this.#merged === undefined) {
-        const { a, b, bias: loraBias } = adapter;
-        const added = loraBias === undefined ? 0 : loraBias.pointer;
-        const r = a.shape[0] as number;
-        const pa = a.pointer;
-        const pb = b.pointer;
-        addAdapter(runtime, dtype, tokens, 0, inFeatures, outFeatures, input, to, r, pa, pb, added, scaling);
+      if (alone.adapter !== undefined && tokens > 0 && this.#enabled && this.#merged === undefined) {
+        addAdapter(runtime, alone as Alone<D> & { adapter: LoraAdapter<D> }, tokens, 0, input, to);
       }
       done = true;
       return y;

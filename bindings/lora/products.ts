@@ -4,6 +4,7 @@
 import type { Runtime } from "../load.js";
 import { routineOf, share } from "../share.js";
 import { bytesOf, type DType } from "../tensor.js";
+import type { LoraAdapter } from "./adapter.js";
 
 /** Outputs that a tile has at least where it packs several rows of x: that takes as long as twenty of them. */
 const LEAST_OUTPUTS = 512;
@@ -39,19 +40,20 @@ export function multiplyBase(
  */
 export function addAdapter(
   runtime: Runtime,
-  dtype: DType,
+  { adapter, scaling }: { readonly adapter: LoraAdapter; readonly scaling: number },
   count: number,
   list: number,
-  inFeatures: number,
-  outFeatures: number,
   x: number,
   y: number,
-  r: number,
-  a: number,
-  b: number,
-  bias: number,
-  scaling: number,
 ): void {
+  // an object is passed, as numbers that are no small integers would be boxed
+  const { dtype, shape } = adapter.a;
+  const r = shape[0] as number;
+  const inFeatures = shape[1] as number;
+  const outFeatures = adapter.b.shape[0] as number;
+  const a = adapter.a.pointer;
+  const b = adapter.b.pointer;
+  const bias = adapter.bias === undefined ? 0 : adapter.bias.pointer;
   const { loraAdd, loraAddScratch } = runtime[dtype];
   const { scratch, team } = runtime;
   const bytes = loraAddScratch(r, outFeatures);
