@@ -1,8 +1,8 @@
 // Routines over ranges that the bindings call: by the team where it is worth a fork, else the caller goes its usual way.
 
-import { MORE } from "./exports.js";
 import type { Runtime } from "./load.js";
 import type { Range } from "./range.js";
+import { inSlices, operationsDone, type Steps } from "./slices.js";
 
 /** Operations of the register tile's speed that take some fifty microseconds: from so many on awake members are worth a fork. */
 const LEAST = 1.5e6;
@@ -40,38 +40,36 @@ export function share(
 }
 
 /**
- * @internal A function to be called until it returns something else than MORE (slices.ts): computes a range of a routine that returns
- * MORE, `together` items a slice as long as the team takes part, the rest by `alone`.
+ * @internal Computes a range of a sliced routine: `together` items a step as long as the team takes part, the rest by this thread.
+ * The result is the routine's. Working memory stands where range.work says.
  *
  * @param each operations of an item
- * @param ready readies working memory for `alone`
- * @param alone a slice of items first…length by this thread
+ * @param alone readies working memory for this thread, and makes a slice of items first…length
  */
-export function shareSlices(
+export function* shareSlices(
   runtime: Runtime,
   range: Omit<Range, "part" | "first">,
   each: number,
   together: number,
   cut: Cut,
-  ready: () => void,
-  alone: (first: number) => number,
-): () => number {
-  const { length } = range;
+  alone: { ready(): void; slice(first: number): number },
+): Steps<number> {
+  const { length, values, work } = range;
+  const total = each * length;
   let first = 0;
-  let single = false;
-  return () => {
-    if (!single) {
-      const last = Math.min(length, first + together);
-      const result = share(runtime, each * (last - first), { ...range, first, length: last }, cut);
-      if (result !== undefined) {
-        first = last;
-        return result > 0 || last === length ? result : MORE;
-      }
-      ready();
-      single = true;
-    }
-    return alone(first);
-  };
+  while (first < length) {
+    const last = Math.min(length, first + together);
+    const result = share(runtime, each * (last - first), { ...range, first, length: last }, cut);
+    if (result === undefined) break;
+    if (result > 0) return result;
+    first = last;
+    yield () => ({ done: each * first, total });
+  }
+  if (first === length) return 0;
+  alone.ready();
+  const head = values[work as number] as number;
+  const progress = () => ({ done: Math.min(total, each * first + operationsDone(runtime, head)), total });
+  return yield* inSlices(() => alone.slice(first), progress);
 }
 
 /** @internal The kernel's name of a routine in a precision. */

@@ -4,8 +4,9 @@ import { sizeOf } from "../check.js";
 import { ConvergenceError } from "../errors.js";
 import type { Runtime } from "../load.js";
 import { routineOf, shareSlices } from "../share.js";
-import { complete } from "../slices.js";
+import type { Steps } from "../slices.js";
 import type { Tensor } from "../tensor.js";
+import { svdOperations } from "./decompose.js";
 
 /** Groups that the kernel takes together at most. */
 const TOGETHER = 8;
@@ -17,14 +18,14 @@ const LARGE = 1e8;
  * Decomposes every matrix of `a` (…, m, n) into the contiguous u, s and vt; `job` is 0 (none), 1 (thin) or 2 (full).
  * A matrix's digits depend neither on its place nor on what else is in the batch.
  */
-export function decomposeBatch(
+export function* decomposeBatch(
   runtime: Runtime,
   a: Tensor,
   job: number,
   u: Tensor | undefined,
   s: Tensor,
   vt: Tensor | undefined,
-): void {
+): Steps<void> {
   const { gesvdBatch, gesvdBatchBegin, gesvdBatchGroups, gesvdBatchScratch } = runtime[a.dtype];
   const axes = a.ndim - 2;
   const count = sizeOf(a.shape.slice(0, axes));
@@ -48,13 +49,24 @@ export function decomposeBatch(
     work: 13,
     workBytes: bytes,
   };
-  const p = Math.min(m, n);
-  // about five sweeps over small matrices, a few passes over larger ones
-  const operations = (count / groups) * p * p * (10 * Math.max(m, n) + 30 * p) + 1000;
+  const [long, p] = [Math.max(m, n), Math.min(m, n)];
+  const vectors = job === 0 ? 0 : 16 * p ** 3 + 4 * long * p * p;
+  // as the kernel counts them: about five sweeps; or one matrix after the other
+  const one = p > 32 ? svdOperations(m, n, job) : 24 * p ** 3 + 6 * long * p * p + 100 * p + vectors + 1;
+  const operations = (count / groups) * one;
   const alone = (first: number) => gesvdBatch(first, groups, count, m, n, job, a0, sa, rs, cs, pu, ps, pvt, work);
   const together = operations < LARGE ? Math.ceil(SLICE / operations) * TOGETHER : 0;
-  const cut = { unit: TOGETHER };
-  const failed = complete(shareSlices(runtime, range, operations, together, cut, () => gesvdBatchBegin(work), alone));
+  const failed = yield* shareSlices(
+    runtime,
+    range,
+    operations,
+    together,
+    { unit: TOGETHER },
+    {
+      ready: () => gesvdBatchBegin(work),
+      slice: alone,
+    },
+  );
   if (failed > 0) throw new ConvergenceError("svd", failed);
 }
 
