@@ -1,6 +1,6 @@
 // A team on shared memory: the caller forks a task into tiles, members take them from a counter, the caller computes too and
 // joins. A member is an instance of the kernel of its own, with packing memory of its own; its loop over teamStep stands in
-// JavaScript (bindings/workers/team.js): inside the kernel it would be entered once and its callees never be compiled.
+// JavaScript (bindings/team_worker.ts): inside the kernel it would be entered once and its callees never be compiled.
 //
 // The control block, a cache line each:
 //   i64 word: generation, tiles (20 bits), tiles taken (20 bits) | i32 members that compute

@@ -42,7 +42,7 @@ export interface InitOptions {
   threads?: number | "auto";
   /** Kernel memory in MiB. The maximum is halved where the platform refuses it. */
   memory?: { initialMiB?: number; maximumMiB?: number; shared?: "auto" | boolean };
-  /** Where the file `dist/workers/team.js` of this package is, if a bundler or a policy moved it. */
+  /** Where the file `dist/team_worker.js` of this package is, if a bundler or a policy moved it. */
   workerUrl?: string | PlatformUrl;
   /** The kernel, for `lowrank/slim`, which embeds none. */
   kernel?: KernelOption;

@@ -5,7 +5,7 @@ import type { Allocator } from "./allocator.js";
 import type { KernelExports } from "./exports.js";
 import type { PlatformUrl } from "./platform.js";
 import { LIST_NUMBERS, LIST_OFFSET, type Range, RESULT_OFFSET, runTile, writeRange } from "./range.js";
-import type { MemberStart } from "./workers/team.js";
+import type { MemberStart } from "./team_worker.js";
 
 /** The part of a worker that is used, in all platforms. */
 interface Member {
@@ -216,7 +216,7 @@ function launch(workerUrl: string | PlatformUrl | undefined): Launched {
   const threads = builtin<NodeThreads>("node:worker_threads");
   if (threads !== undefined) {
     const here = import.meta.url;
-    const made = new threads.Worker(workerUrl ?? new URL("./workers/team.js", here), { execArgv: [] });
+    const made = new threads.Worker(workerUrl ?? new URL("./team_worker.js", here), { execArgv: [] });
     return Object.assign(made, {
       listen: (f: (got: unknown) => void) => {
         made.on("message", f);
@@ -227,7 +227,7 @@ function launch(workerUrl: string | PlatformUrl | undefined): Launched {
   }
   const made =
     workerUrl === undefined
-      ? new Worker(new URL("./workers/team.js", import.meta.url), { type: "module" })
+      ? new Worker(new URL("./team_worker.js", import.meta.url), { type: "module" })
       : new Worker(workerUrl, { type: "module" });
   return Object.assign(made, {
     listen: (f: (got: unknown) => void) => {

@@ -13,7 +13,7 @@ const BUNDLE = { bundle: true, format: "esm", platform: "neutral", target: "es20
 const pkg = JSON.parse(await readFile("package.json", "utf8"));
 
 await buildKernels();
-await buildWorkers("bindings/workers");
+await buildWorkers("bindings");
 if (!process.argv.includes("--kernels")) await buildDist();
 
 /** Compiles every target of asconfig.json and embeds the release ones as base64 modules, one a variant. */
@@ -35,9 +35,9 @@ async function buildKernels() {
   );
 }
 
-/** Bundles the workers' files, which import nothing: sources run them from here, too. */
+/** Bundles the files of workers, which import nothing: in bindings/ the tests run them. */
 async function buildWorkers(outdir) {
-  await build({ ...BUNDLE, entryPoints: ["bindings/workers/team.ts"], outdir });
+  await build({ ...BUNDLE, entryPoints: ["bindings/team_worker.ts"], outdir });
 }
 
 /** Bundles the entries (shared code in chunks, so that all entries use one kernel), emits types, copies the kernels. */
@@ -58,7 +58,7 @@ async function buildDist() {
     chunkNames: "chunk-[hash]",
   });
   await buildCommand();
-  await buildWorkers("dist/workers");
+  await buildWorkers("dist");
   run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
   await pruneDeclarations(Object.keys(entries));
   for (const variant of VARIANTS) await cp(`build/kernel.${variant}.wasm`, `dist/kernel.${variant}.wasm`);

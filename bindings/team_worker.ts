@@ -2,8 +2,8 @@
 // and not in the kernel: engines compile a function between two of its calls. The built file imports nothing, so that it
 // can stand anywhere (init's workerUrl).
 
-import type { KernelExports } from "../exports.js";
-import { LIST_NUMBERS, LIST_OFFSET, RESULT_OFFSET, runTile } from "../range.js";
+import type { KernelExports } from "./exports.js";
+import { LIST_NUMBERS, LIST_OFFSET, RESULT_OFFSET, runTile } from "./range.js";
 
 /** What a member is told. */
 export interface MemberStart {
