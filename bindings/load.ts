@@ -2,7 +2,7 @@
 // One kernel a realm: module, instance, memory, allocator and scratch live in `current`.
 
 import { instantiate, instantiateSync } from "@assemblyscript/loader";
-import { ALIGNMENT, Allocator } from "./allocator.js";
+import { ALIGNMENT, Allocator, type AllocatorState } from "./allocator.js";
 import { checkInteger, checkOneOf, checkOptions, describe, expected } from "./check.js";
 import { failure } from "./errors.js";
 import type { KernelExports, Routines } from "./exports.js";
@@ -79,10 +79,10 @@ export interface Runtime {
 }
 
 interface State {
+  module: WebAssembly.Module;
   runtime: Runtime;
   build: "simd" | "relaxed";
   reasons: string[];
-  maximumBytes: number;
 }
 
 let current: State | undefined;
@@ -93,6 +93,12 @@ let settled = "";
 export function kernel(): Runtime {
   if (current === undefined) throw failure("not_initialized", "call await init() first");
   return current.runtime;
+}
+
+/** @internal The running kernel's module, for other threads. */
+export function kernelModule(): WebAssembly.Module {
+  kernel();
+  return (current as State).module;
 }
 
 /** @internal Whether this is the kernel that runs: not after terminate(). */
@@ -111,30 +117,81 @@ export function makeInit(embedded?: Embedded): (options?: InitOptions) => Promis
     } catch (error) {
       return Promise.reject(error);
     }
-    const { build = "auto", threads = 1, memory } = options ?? {};
-    const { initialMiB, maximumMiB, shared = "auto" } = memory ?? {};
-    const wanted = JSON.stringify([build, threads, initialMiB, maximumMiB, shared, options?.workerUrl]);
+    const { threads = 1, workerUrl } = options ?? {};
+    const wanted = JSON.stringify([settingsOf(options), threads, workerUrl]);
     if (pending !== undefined) {
-      if (options !== undefined && wanted !== settled) {
-        return Promise.reject(failure("already_initialized", "init() was called before with other options"));
-      }
-      return pending;
+      return options !== undefined && wanted !== settled ? Promise.reject(calledBefore()) : pending;
     }
     settled = wanted;
-    const started: Promise<Capabilities> = start(options ?? {}, embedded).then(async (state) => {
-      if (pending !== started) {
-        await endTeam(state);
-        throw failure("terminated", "terminate() was called while init() ran");
-      }
-      current = state;
-      return capabilities();
-    });
-    pending = started;
-    started.catch(() => {
-      if (pending === started) pending = undefined;
-    });
-    return started;
+    return begin(start(options ?? {}, embedded, true));
   };
+}
+
+function begin(starting: Promise<State>): Promise<Capabilities> {
+  const started: Promise<Capabilities> = starting.then(async (state) => {
+    if (pending !== started) {
+      await endTeam(state);
+      throw failure("terminated", "terminate() was called while init() ran");
+    }
+    current = state;
+    return capabilities();
+  });
+  pending = started;
+  started.catch(() => {
+    if (pending === started) pending = undefined;
+  });
+  return started;
+}
+
+/** The options that a second caller must agree on. */
+function settingsOf({ build = "auto", memory }: InitOptions = {}): string {
+  const { initialMiB, maximumMiB, shared = "auto" } = memory ?? {};
+  return JSON.stringify([build, initialMiB, maximumMiB, shared]);
+}
+
+function calledBefore(): Error {
+  return failure("already_initialized", "init() was called before with other options");
+}
+
+/**
+ * @internal Loads the kernel for a thread that computes little: without warming it up, and on one thread. A kernel that runs already
+ * will do.
+ */
+export function prepare(options: InitOptions, embedded: Embedded): Promise<Capabilities> {
+  checkInit(options, true);
+  const { threads: _, workerUrl: __, ...own } = options;
+  if (pending === undefined) {
+    settled = JSON.stringify([settingsOf(own), 1, undefined]);
+    return begin(start(own, embedded, false));
+  }
+  const asked = own.build !== undefined || own.memory !== undefined;
+  return asked && settingsOf(own) !== JSON.parse(settled)[0] ? Promise.reject(calledBefore()) : pending;
+}
+
+/** @internal What a worker is given: the module, and a memory that another thread has, or none. */
+export interface Attachment {
+  readonly module: WebAssembly.Module;
+  readonly memory?: WebAssembly.Memory;
+  readonly state?: AllocatorState;
+  readonly maximumBytes?: number;
+  /** The worker's number among the owners of blocks. */
+  readonly owner?: number;
+  readonly options: InitOptions;
+}
+
+/** @internal Makes the kernel that another thread loaded the one of this thread. */
+export function attach(attachment: Attachment): Promise<Capabilities> {
+  const { module, memory, options } = attachment;
+  const attached = async () => {
+    const reasons: string[] = [];
+    const shared = memory !== undefined;
+    const state = await instantiateOn(module, shared, options, reasons, shared ? attachment : undefined);
+    if (state === undefined) throw new TypeError(expected("kernel", "a module for this memory", "another"));
+    warm(state.runtime);
+    await startTeam(state, options);
+    return state;
+  };
+  return begin(attached());
 }
 
 function checkInit(options: InitOptions | undefined, hasEmbedded: boolean): void {
@@ -162,7 +219,7 @@ function checkInit(options: InitOptions | undefined, hasEmbedded: boolean): void
 /** What init() found: the build that runs, memory in use, and why it is not more. An Error before init(). */
 export function capabilities(): Capabilities {
   kernel();
-  const { runtime, build, reasons, maximumBytes } = current as State;
+  const { runtime, build, reasons } = current as State;
   return {
     version: VERSION,
     build,
@@ -172,7 +229,7 @@ export function capabilities(): Capabilities {
     reasons: [...reasons],
     usedBytes: runtime.allocator.usedBytes,
     reservedBytes: runtime.memory.buffer.byteLength,
-    maximumBytes,
+    maximumBytes: runtime.allocator.maximumBytes,
   };
 }
 
@@ -207,7 +264,7 @@ function isolated(): boolean {
   return (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? true;
 }
 
-async function start(options: InitOptions, embedded: Embedded | undefined): Promise<State> {
+async function start(options: InitOptions, embedded: Embedded | undefined, warmly: boolean): Promise<State> {
   if (typeof WebAssembly !== "object") throw failure("unsupported", "this platform has no WebAssembly");
   if (!validates(PROBE_SIMD)) {
     throw failure(
@@ -248,7 +305,8 @@ async function start(options: InitOptions, embedded: Embedded | undefined): Prom
     }
     if (relaxed && state.build === "simd") reasons.push("build: the given kernel has no relaxed SIMD");
     if (shared && !kind) reasons.push("shared memory: the given kernel is for plain memory");
-    await startTeam(state, module, options);
+    if (warmly) warm(state.runtime);
+    await startTeam(state, options);
     return state;
   }
   throw new TypeError(
@@ -257,7 +315,7 @@ async function start(options: InitOptions, embedded: Embedded | undefined): Prom
 }
 
 /** Starts the threads that were asked for; state.reasons tells why there are not more. */
-async function startTeam({ runtime, reasons }: State, module: WebAssembly.Module, options: InitOptions): Promise<void> {
+async function startTeam({ module, runtime, reasons }: State, options: InitOptions): Promise<void> {
   const { threads = 1, workerUrl } = options;
   if (threads === 1) return;
   const size = threads === "auto" ? autoThreads() : threads;
@@ -372,14 +430,18 @@ async function makeInstance(module: WebAssembly.Module, imports: WebAssembly.Imp
   }
 }
 
-/** An instance on new memory; undefined where the module imports the other kind of memory. */
+/** An instance on new memory, or on another thread's; undefined where the module imports the other kind of memory. */
 async function instantiateOn(
   module: WebAssembly.Module,
   shared: boolean,
   options: InitOptions,
   reasons: string[],
+  given?: Attachment,
 ): Promise<State | undefined> {
-  const { memory, maximum } = makeMemory(options, shared);
+  const { memory, maximum } =
+    given?.memory === undefined
+      ? makeMemory(options, shared)
+      : { memory: given.memory, maximum: (given.maximumBytes as number) / PAGE };
   const imports = { env: { memory } };
   let instance: WebAssembly.Instance;
   try {
@@ -389,13 +451,13 @@ async function instantiateOn(
     throw error;
   }
   const maximumBytes = maximum * PAGE;
-  if (maximum < (options.memory?.maximumMiB ?? 4096) * 16) {
+  if (given === undefined && maximum < (options.memory?.maximumMiB ?? 4096) * 16) {
     reasons.push(`memory: this platform gives at most ${maximumBytes / 2 ** 20} MiB`);
   }
   const first = instance.exports as unknown as KernelExports;
   const guard = first.guardBytes();
   // the pointer 0 stays unused, so that it can mean "none"
-  const allocator = new Allocator(memory, ALIGNMENT, maximumBytes, guard);
+  const allocator = new Allocator(memory, ALIGNMENT, maximumBytes, guard, given?.state, given?.owner);
   const pack = allocator.allocate(first.packBytes());
   const runtime = {
     memory,
@@ -426,10 +488,14 @@ async function instantiateOn(
     runtime.f64 = routines(made.exports, "d");
   }
   bind(instance);
-  const work = allocator.allocate(first.warmUpBytes());
-  first.warmUp(work);
+  return { module, runtime, build: first.isRelaxed() ? "relaxed" : "simd", reasons };
+}
+
+/** Runs the hot functions, so that the engine compiles them. */
+function warm({ common, allocator }: Runtime): void {
+  const work = allocator.allocate(common.warmUpBytes());
+  common.warmUp(work);
   allocator.free(work);
-  return { runtime, build: first.isRelaxed() ? "relaxed" : "simd", reasons, maximumBytes };
 }
 
 /** The exports of one dtype under their common names: `sgemm` as `gemm`. */

@@ -158,7 +158,7 @@ export function* inScope<R>(f: () => Steps<R>): Steps<R> {
 }
 
 /** Milliseconds after which others get their turn. */
-const TURN = 4;
+const TURN = 8;
 
 /** Computations that take turns are one after the other: they share working memory. */
 let queue: Promise<unknown> = Promise.resolve();
@@ -215,6 +215,8 @@ async function goThrough<R>(steps: Steps<R>, options: ProgressOptions): Promise<
 function turn(): Promise<void> {
   return new Promise((resolve) => {
     const { setImmediate } = globalThis as { setImmediate?: (f: () => void) => void };
+    // Deno reads no messages before an immediate
+    if ("Deno" in globalThis) return void setTimeout(resolve);
     if (setImmediate !== undefined) return void setImmediate(resolve);
     // timers are held back by browsers, messages are not
     const { port1, port2 } = new MessageChannel();

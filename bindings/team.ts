@@ -6,33 +6,7 @@ import type { KernelExports } from "./exports.js";
 import type { PlatformUrl } from "./platform.js";
 import { LIST_NUMBERS, LIST_OFFSET, type Range, RESULT_OFFSET, runTile, writeRange } from "./range.js";
 import type { MemberStart } from "./team_worker.js";
-
-/** The part of a worker that is used, in all platforms. */
-interface Member {
-  postMessage(message: unknown): void;
-  terminate(): unknown;
-  unref?(): void;
-}
-
-/** The part of node:worker_threads that is used. */
-interface NodeThreads {
-  Worker: new (
-    url: string | PlatformUrl,
-    options: object,
-  ) => Member & { on(event: string, f: (got: unknown) => void): void };
-}
-
-interface Launched extends Member {
-  /** Calls back with what the worker says, or with the Error that ended it. */
-  listen(f: (got: unknown) => void): void;
-}
-
-/** @internal A module of Node's own, in Node, Deno and Bun; no import that a bundler would follow into a page. */
-export function builtin<M>(name: string): M | undefined {
-  return (
-    globalThis as { process?: { getBuiltinModule?: (name: string) => M | undefined } }
-  ).process?.getBuiltinModule?.(name);
-}
+import { builtin, type Channel, startWorker } from "./threads.js";
 
 /** @internal How many threads the machine runs at once. */
 export function availableThreads(): number {
@@ -91,7 +65,7 @@ export class Team {
   #kernel: KernelExports | undefined;
   #names: string[] = [];
   #routines: unknown[] = [];
-  readonly #members = new Set<Launched>();
+  readonly #members = new Set<Channel>();
   readonly #blocks: number[] = [];
   #ended = false;
 
@@ -135,7 +109,7 @@ export class Team {
   /** Starts a member; resolved when it is ready or has failed, which options.onLoss is told. */
   #add({ module, memory, size, workerUrl, onLoss }: TeamOptions, pack: number, index: number, spinning: boolean) {
     return new Promise<void>((resolve) => {
-      let member: Launched | undefined;
+      let member: Channel | undefined;
       let ready = false;
       const lose = (reason: unknown) => {
         clearTimeout(timer);
@@ -149,16 +123,18 @@ export class Team {
       try {
         member = launch(workerUrl);
         this.#members.add(member);
+        member.onEnd(lose);
         member.listen((got) => {
           if (got !== "ready") return lose(got);
           clearTimeout(timer);
           ready = true;
           this.size++;
-          member?.unref?.();
+          // an idle team does not keep a process from ending
+          member?.hold(false);
           resolve();
         });
         const start: MemberStart = { module, memory, pack, control: this.control, size, index, spinning };
-        member.postMessage(start);
+        member.postMessage(start, []);
       } catch (error) {
         lose(error);
       }
@@ -211,32 +187,10 @@ export class Team {
   }
 }
 
-/** A worker, by Node's interface where there is one: those can be kept from holding up the end of the process. */
-function launch(workerUrl: string | PlatformUrl | undefined): Launched {
-  const threads = builtin<NodeThreads>("node:worker_threads");
-  if (threads !== undefined) {
-    const here = import.meta.url;
-    const made = new threads.Worker(workerUrl ?? new URL("./team_worker.js", here), { execArgv: [] });
-    return Object.assign(made, {
-      listen: (f: (got: unknown) => void) => {
-        made.on("message", f);
-        made.on("error", f);
-        made.on("exit", () => f("a worker ended"));
-      },
-    });
-  }
-  const made =
-    workerUrl === undefined
-      ? new Worker(new URL("./team_worker.js", import.meta.url), { type: "module" })
-      : new Worker(workerUrl, { type: "module" });
-  return Object.assign(made, {
-    listen: (f: (got: unknown) => void) => {
-      made.onmessage = ({ data }) => f(data);
-      made.onmessageerror = () => f("a worker cannot read what it is sent");
-      made.onerror = (event) => {
-        event.preventDefault();
-        f(event.message || "the worker's file does not load: init's option workerUrl says where it is");
-      };
-    },
-  });
+function launch(workerUrl: string | PlatformUrl | undefined): Channel {
+  return startWorker(
+    workerUrl,
+    "./team_worker.js",
+    () => new Worker(new URL("./team_worker.js", import.meta.url), { type: "module" }),
+  );
 }

@@ -4,6 +4,7 @@
 
 import type { KernelExports } from "./exports.js";
 import { LIST_NUMBERS, LIST_OFFSET, RESULT_OFFSET, runTile } from "./range.js";
+import { fromMessages } from "./threads.js";
 
 /** What a member is told. */
 export interface MemberStart {
@@ -19,16 +20,7 @@ export interface MemberStart {
   spinning: boolean;
 }
 
-/** The part of a port that is used: a worker's own in browsers, Node's parentPort. */
-interface Port {
-  postMessage(message: unknown): void;
-  once?(event: "message", listener: (data: MemberStart) => void): void;
-  onmessage?: ((event: { data: MemberStart }) => void) | null;
-}
-
-type Process = { getBuiltinModule?: (name: string) => { parentPort?: Port | null } | undefined };
-const threads = (globalThis as { process?: Process }).process?.getBuiltinModule?.("node:worker_threads");
-const port = threads?.parentPort ?? (globalThis as unknown as Port);
+const port = fromMessages();
 
 /** How often a step looks for a tile: about a microsecond. */
 const LOOKS = 1000;
@@ -46,7 +38,7 @@ function work({ module, memory, pack, control, size, index, spinning }: MemberSt
     return { kernel: made, routines: Object.values(exports) };
   };
   let { kernel, routines } = join();
-  port.postMessage("ready");
+  port.postMessage("ready", []);
   for (let idleSince = -1; ; ) {
     try {
       const step = kernel.teamStep(LOOKS);
@@ -81,9 +73,8 @@ function begin(data: MemberStart): void {
   try {
     work(data);
   } catch (error) {
-    port.postMessage(String(error));
+    port.postMessage(String(error), []);
   }
 }
 
-if (port.once !== undefined) port.once("message", begin);
-else port.onmessage = ({ data }) => begin(data);
+port.listen((data) => begin(data as MemberStart));

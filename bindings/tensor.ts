@@ -33,7 +33,11 @@ export function numbersAt(
 }
 
 /** Frees what a storage has, or tells the other thread whose it is. */
-type Owner = { free(pointer: number): void };
+interface Owner {
+  free(pointer: number): void;
+  /** The thread whose memory it is has ended. */
+  readonly ended?: boolean;
+}
 
 const backstop = /* @__PURE__ */ new FinalizationRegistry<{ owner: Owner; pointer: number }>(({ owner, pointer }) => {
   owner.free(pointer);
@@ -96,7 +100,7 @@ class Storage {
   }
 
   get isRunning(): boolean {
-    return this.#runtime === undefined || isRunning(this.#runtime);
+    return this.#runtime === undefined || (isRunning(this.#runtime) && this.#owner?.ended !== true);
   }
 
   retain(): void {
@@ -146,6 +150,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
   #storage: Storage | undefined;
   readonly #offset: number;
   #view: ArrayOf<D> | undefined;
+  #held = false;
 
   private constructor(storage: Storage, dtype: D, shape: number[], strides: number[], offset: number) {
     storage.retain();
@@ -175,18 +180,13 @@ export class Tensor<D extends DType = DType> implements Disposable {
     return Tensor.#of(Storage.at(runtime, pointer, allocator), dtype, shape);
   }
 
-  /** @internal Memory that belongs to another thread; `free` is called when no handle is left. */
+  /** @internal Memory that belongs to another thread, which is told when no handle is left. */
   static borrow(
     runtime: Runtime,
-    {
-      dtype,
-      shape,
-      strides,
-      pointer,
-    }: { dtype: DType; shape: readonly number[]; strides: readonly number[]; pointer: number },
-    free: () => void,
+    lent: { dtype: DType; shape: readonly number[]; strides: readonly number[]; pointer: number },
+    owner: Owner,
   ): Tensor {
-    return Tensor.#of(Storage.at(runtime, pointer, { free }), dtype, shape, strides);
+    return Tensor.#of(Storage.at(runtime, lent.pointer, owner), lent.dtype, lent.shape, lent.strides);
   }
 
   static #of<D extends DType>(
@@ -212,7 +212,13 @@ export class Tensor<D extends DType = DType> implements Disposable {
   hold(): Tensor<D> {
     const held = this.#derive([...this.shape], [...this.strides], 0);
     untrack(held);
+    held.#held = true;
     return held;
+  }
+
+  /** @internal Whether this handle is an object's of this library, and not the caller's. */
+  get isHeld(): boolean {
+    return this.#held;
   }
 
   /** @internal Address of the first element; the handle must stay alive while it is used. */
