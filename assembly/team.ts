@@ -5,6 +5,7 @@
 // The control block, a cache line each:
 //   i64 word: generation, tiles (20 bits), tiles taken (20 bits) | i32 members that compute
 //   i32 members that sleep, i32 caller that waits, i32 trouble, i32 end
+//   i32 naps that the caller waits for a member before it takes it for lost
 //   i32 task (-1: one of the bindings', bindings/range.ts), u32 address of its arguments, i32 result of the bindings' | their list
 //
 // Nobody waits for a member that comes too late: it finds no tile. A tile is taken by compare and exchange of the whole word, so
@@ -17,6 +18,7 @@ const SLEEPING: usize = 128;
 const WAITING: usize = 132;
 const TROUBLE: usize = 136;
 const END: usize = 140;
+const PATIENCE: usize = 144;
 const TASK: usize = 192;
 const ARGUMENTS: usize = 196;
 
@@ -149,9 +151,8 @@ export function teamTake(): i32 {
 /** Looks for a member that computes as often as this before the caller sleeps: some fifty microseconds. */
 const SPINS: i32 = 100000;
 
-/** Nanoseconds of a sleep, and how many of them without an end mean that a member is lost. */
+/** Nanoseconds of a sleep. */
 const NAP: i64 = 1000000;
-const PATIENCE: i32 = 20000;
 
 /** Waits until no member computes; traps if one has trapped or is lost. */
 export function teamJoin(): void {
@@ -161,7 +162,7 @@ export function teamJoin(): void {
   for (let naps = 0; ; naps++) {
     const computing = atomic.load<i32>(control, COMPUTING);
     if (computing == 0) break;
-    if (naps >= PATIENCE) unreachable();
+    if (naps >= load<i32>(control, PATIENCE)) unreachable();
     atomic.store<i32>(control, 1, WAITING);
     atomic.wait<i32>(control + COMPUTING, computing, NAP);
     atomic.store<i32>(control, 0, WAITING);

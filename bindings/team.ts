@@ -21,6 +21,9 @@ const AUTO_AT_MOST = 8;
 const START_LIMIT = 20_000;
 /** Milliseconds that members may compute on after their caller trapped. */
 const SETTLE_LIMIT = 2_000;
+/** Milliseconds that a caller waits for a tile, which takes a few, before it takes the member for lost. */
+const PATIENCE = 20_000;
+const PATIENCE_OFFSET = 144;
 
 /** @internal The size of a team that "auto" means. */
 export function autoThreads(): number {
@@ -79,6 +82,7 @@ export class Team {
     // shared buffers stay valid when memory grows
     this.#list = new Float64Array(buffer, this.control + LIST_OFFSET, LIST_NUMBERS);
     this.#result = new Int32Array(buffer, this.control + RESULT_OFFSET, 1);
+    new Int32Array(buffer, this.control + PATIENCE_OFFSET, 1)[0] = PATIENCE;
   }
 
   #allocate(bytes: number): number {
@@ -167,6 +171,11 @@ export class Team {
       if (kernel.teamSettle(0) !== 0) return true;
     }
     return false;
+  }
+
+  /** @internal The workers. */
+  members(): Channel[] {
+    return [...this.#members];
   }
 
   /** Ends the workers where one of them does not answer; their memory is not used again. */
