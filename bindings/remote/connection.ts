@@ -9,7 +9,7 @@ import { callBack } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 import type { Channel } from "../threads.js";
 import { fromPlain, type PlainError } from "./errors.js";
-import { type Handle, handleNumber, makeHandle } from "./handle.js";
+import { Handle, handleNumber, makeHandle } from "./handle.js";
 import {
   type Answer,
   type CopiedTensor,
@@ -143,8 +143,11 @@ export class Connection {
       if (this.#waiting.size === 0) this.#channel.hold(false);
       if (waiting === undefined) return;
       waiting.done();
-      if (answer.type === "error") waiting.reject(fromPlain(answer.error as PlainError));
-      else waiting.resolve(decodeValue(answer.value, this.#naming(waiting.written)));
+      if (answer.type === "error") {
+        // what runs is aborted by the end
+        const error = fromPlain(answer.error as PlainError);
+        waiting.reject(this.#ending === undefined ? error : failure("terminated", "terminate() was called", error));
+      } else waiting.resolve(decodeValue(answer.value, this.#naming(waiting.written)));
     }
   }
 
@@ -202,9 +205,12 @@ export class Connection {
   }
 
   async #placeOne(value: unknown, moving: boolean, moved: Transferable[]): Promise<unknown> {
-    if (typeof value !== "object" || value === null || value instanceof Tensor || Array.isArray(value)) return value;
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    if (value instanceof Tensor || value instanceof Handle) return value;
     const foreign = "dataSync" in value || "to2DArray" in value || "dims" in value;
-    const strided = foreign || ("data" in value && "shape" in value) ? decode(value, "argument") : undefined;
+    // a sparse matrix has data and a shape, too
+    const array = "data" in value && "shape" in value && ArrayBuffer.isView(value.data) && !("indices" in value);
+    const strided = foreign || array ? decode(value, "argument") : undefined;
     const numbers = strided?.values ?? value;
     if (!(numbers instanceof Float32Array || numbers instanceof Float64Array)) {
       return strided === undefined ? value : { data: Float64Array.from(strided.values), shape: strided.shape };

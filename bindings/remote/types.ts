@@ -2,6 +2,14 @@
 
 import type * as api from "../api.js";
 import type { Factorization } from "../factors/factorization.js";
+import type { TensorLike } from "../interop.js";
+import type { Kabsch } from "../linalg/kabsch.js";
+import type { LowRank } from "../linalg/low_rank.js";
+import type { Lstsq, LstsqOptions } from "../linalg/lstsq.js";
+import type { MatrixRankOptions } from "../linalg/matrix_rank.js";
+import type { ConditionOrder, NormOrder } from "../linalg/norm.js";
+import type { Procrustes } from "../linalg/procrustes.js";
+import type { Rank } from "../linalg/rank_rule.js";
 import type { Capabilities } from "../load.js";
 import type { LoraAdapter } from "../lora/adapter.js";
 import type { LoraConfig } from "../lora/config.js";
@@ -11,16 +19,17 @@ import type * as lora from "../lora.js";
 import type { IncrementalPCA } from "../pca/incremental_pca.js";
 import type { PCA } from "../pca/pca.js";
 import type { TruncatedSVD } from "../pca/truncated_svd.js";
+import type { ProgressOptions } from "../progress.js";
 import type { QuantizedTensor } from "../quantized/quantize.js";
 import type { SafetensorsFile } from "../safetensors/file.js";
 import type * as safetensors from "../safetensors.js";
 import type { Csr } from "../sparse/csr.js";
-import type { Tensor } from "../tensor.js";
+import type { DType, Tensor } from "../tensor.js";
 import type { CallOptions } from "./connection.js";
 
 /** What lives in the worker. */
 type Living =
-  | AdapterPool
+  | AdapterPool<DType>
   | Csr
   | Factorization
   | IncrementalPCA
@@ -125,11 +134,48 @@ type Library = Omit<
   | "terminate"
 >;
 
+/** Functions whose type parameters say whether the result is of one matrix or of a batch. */
+interface Chosen {
+  cond<S extends number | Tensor = number>(
+    a: TensorLike,
+    p?: ConditionOrder,
+    options?: ProgressOptions & CallOptions,
+  ): Promise<S>;
+  kabsch<S extends number | Tensor = number>(
+    p: TensorLike,
+    q: TensorLike,
+    options?: ProgressOptions & CallOptions,
+  ): Promise<Kabsch<S>>;
+  lowRank<S extends number | Tensor = number>(
+    a: TensorLike,
+    rule: Rank & ProgressOptions & CallOptions,
+  ): Promise<LowRank<DType, S>>;
+  lstsq<R extends number | Int32Array = number>(
+    a: TensorLike,
+    b: TensorLike,
+    options?: LstsqOptions & CallOptions,
+  ): Promise<Lstsq<DType, R>>;
+  matrixRank<R extends number | Int32Array = number>(
+    a: TensorLike,
+    options?: MatrixRankOptions & CallOptions,
+  ): Promise<R>;
+  norm<S extends number | Tensor = number>(
+    a: TensorLike,
+    ord?: NormOrder,
+    options?: ProgressOptions & CallOptions,
+  ): Promise<S>;
+  procrustes<S extends number | Tensor = number>(
+    a: TensorLike,
+    b: TensorLike,
+    options?: ProgressOptions & CallOptions,
+  ): Promise<Procrustes<S>>;
+}
+
 /** The library in a worker. */
-export type Remote = {
-  readonly [Key in keyof Library]: Library[Key] extends { prototype: Living }
-    ? RemoteClass<Library[Key]>
-    : RemoteFunction<Library[Key]>;
+export type Remote = Chosen & {
+  readonly [Key in Exclude<keyof Library, keyof Chosen>]: Library[Key] extends (...values: never[]) => unknown
+    ? RemoteFunction<Library[Key]>
+    : RemoteClass<Library[Key]>;
 } & {
   readonly csr: RemoteFunction<typeof api.csr> & { readonly fromCoo: RemoteFunction<typeof api.csr.fromCoo> };
   /** What the worker found: its build, its threads, and why it is not more. */

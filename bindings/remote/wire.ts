@@ -44,9 +44,9 @@ export interface ObjectReference {
   readonly class: string;
 }
 
-/** Containers whose items may be named; `object` for objects that have a property $. */
+/** Containers whose items may be named; `plain` for objects that have a property $, `text` for a toString() of their own. */
 export interface Container {
-  readonly $: "map" | "set" | "plain";
+  readonly $: "map" | "set" | "plain" | "text";
   readonly items: unknown;
 }
 
@@ -89,7 +89,12 @@ export function encode(value: unknown, naming: Naming, transfer: Transferable[],
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return value;
   const items: { [key: string]: unknown } = {};
-  for (const [key, item] of Object.entries(value)) items[key] = encode(item, naming, transfer, `${path}.${key}`);
+  for (const [key, item] of Object.entries(value)) {
+    items[key] =
+      key === "toString" && typeof item === "function"
+        ? ({ $: "text", items: String(value) } satisfies Container)
+        : encode(item, naming, transfer, `${path}.${key}`);
+  }
   return "$" in items ? ({ $: "plain", items } satisfies Container) : items;
 }
 
@@ -115,6 +120,7 @@ export function decodeValue(value: unknown, naming: Naming): unknown {
   }
   if (kind === "set")
     return new Set(((value as Container).items as unknown[]).map((item) => decodeValue(item, naming)));
+  if (kind === "text") return () => (value as Container).items;
   if (kind === "plain") return decodeItems((value as Container).items as object, naming);
   return naming.find(value as Exclude<Named, Container>);
 }
