@@ -161,7 +161,7 @@ export function* inScope<R>(f: () => Steps<R>): Steps<R> {
 const TURN = 8;
 
 /** Computations that take turns are one after the other: they share working memory. */
-let queue: Promise<unknown> = Promise.resolve();
+let queue: Promise<unknown> = /* @__PURE__ */ Promise.resolve();
 
 /**
  * @internal A long call of an asynchronous function: between steps, after a few milliseconds at a time, events and messages

@@ -13,7 +13,7 @@ const BUNDLE = { bundle: true, format: "esm", platform: "neutral", target: "es20
 const pkg = JSON.parse(await readFile("package.json", "utf8"));
 
 await buildKernels();
-await buildWorkers("bindings", ["team_worker", "remote_worker"]);
+await buildWorkers("bindings");
 if (!process.argv.includes("--kernels")) await buildDist();
 
 /** Compiles every target of asconfig.json and embeds the release ones as base64 modules, one a variant. */
@@ -35,9 +35,16 @@ async function buildKernels() {
   );
 }
 
-/** Bundles the files of workers, which import nothing: in bindings/ the tests run them. */
-async function buildWorkers(outdir, names) {
-  await build({ ...BUNDLE, entryPoints: names.map((name) => `bindings/${name}.ts`), outdir });
+/** Bundles the files of workers, which import nothing, so that they can be moved; in bindings/ the tests run them. */
+async function buildWorkers(outdir) {
+  await build({
+    ...BUNDLE,
+    entryPoints: ["bindings/team_worker.ts", "bindings/remote_worker.ts"],
+    outdir,
+    // names stay: messages say what class a value has
+    minifySyntax: true,
+    minifyWhitespace: true,
+  });
 }
 
 /** Bundles the entries (shared code in chunks, so that all entries use one kernel), emits types, copies the kernels. */
@@ -49,7 +56,6 @@ async function buildDist() {
     lora: "bindings/lora.ts",
     safetensors: "bindings/safetensors.ts",
     worker: "bindings/worker.ts",
-    remote_worker: "bindings/remote_worker.ts",
   };
   await build({
     ...BUNDLE,
@@ -60,7 +66,7 @@ async function buildDist() {
     chunkNames: "chunk-[hash]",
   });
   await buildCommand();
-  await buildWorkers("dist", ["team_worker"]);
+  await buildWorkers("dist");
   run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
   await pruneDeclarations(Object.keys(entries));
   for (const variant of VARIANTS) await cp(`build/kernel.${variant}.wasm`, `dist/kernel.${variant}.wasm`);
