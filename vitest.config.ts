@@ -9,7 +9,10 @@ export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/
   return {
     // the examples import the package by its name
     resolve: {
-      alias: [{ find: /^lowrank$/, replacement: fileURLToPath(new URL("bindings/index.ts", import.meta.url)) }],
+      alias: [
+        { find: /^lowrank$/, replacement: fileURLToPath(new URL("bindings/index.ts", import.meta.url)) },
+        { find: /^lowrank\/(\w+)$/, replacement: fileURLToPath(new URL("bindings/$1.ts", import.meta.url)) },
+      ],
     },
     test: {
       name: threads === 1 ? name : `${name}, ${threads} threads`,

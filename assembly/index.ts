@@ -6,14 +6,14 @@ import { potrf } from "./blas/cholesky";
 import { gemm, gemmBatch, tileRow } from "./blas/gemm";
 import { axpy, dot, nrm2, rot, scal, scalPower } from "./blas/level1";
 import { gemv, ger } from "./blas/level2";
-import { fill, firstNonFinite, lacpy, mirrorLower, scaleColumns } from "./blas/matrix";
+import { addProducts, fill, firstNonFinite, lacpy, mirrorLower, scaleColumns } from "./blas/matrix";
 import { determinantSign, determinantSignBegin, determinantSignScratch, normalizePoints } from "./linalg/align";
 import { lstsq, lstsqBegin, lstsqRank, lstsqScratch } from "./linalg/lstsq";
 import { lange } from "./linalg/norm";
 import { qr, qrBegin, qrScratch } from "./linalg/qr";
 import { scaledProduct, scaledProductBegin, scaledProductScratch } from "./linalg/scaled_product";
 import { syrk } from "./blas/syrk";
-import { cospi, exp, log, sinpi } from "./elementary";
+import { cospi, erf, exp, log, sinpi, tanh } from "./elementary";
 import { trsv } from "./blas/triangular";
 import { alsBegin, alsRows, alsScratch, alsStart, paddedFactors } from "./factors/als";
 import {
@@ -67,6 +67,9 @@ import {
   isShared, joinTeam, perform, setReluctance, teamBytes, teamFork, teamJoin, teamLeave, teamSettle, teamSleep, teamStep, teamTake,
   teamTrouble,
 } from "./team";
+import { activate } from "./training/activation";
+import { adamw } from "./training/adamw";
+import { meanSquaredError, softmaxCrossEntropy } from "./training/loss";
 import { warmUp, warmUpBytes } from "./warm_up";
 
 export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, setSlice, setSweeps, warmUp, warmUpBytes };
@@ -217,6 +220,14 @@ export function dfirstNonFinite(m: i32, n: i32, a: usize, rs: i32, cs: i32): f64
   return firstNonFinite<f64>(m, n, a, rs, cs);
 }
 
+export function saddProducts(m: i32, n: i32, x: usize, ldx: i32, y: usize, ldy: i32, z: usize, ldz: i32): void {
+  addProducts<f32>(m, n, x, ldx, y, ldy, z, ldz);
+}
+
+export function daddProducts(m: i32, n: i32, x: usize, ldx: i32, y: usize, ldy: i32, z: usize, ldz: i32): void {
+  addProducts<f64>(m, n, x, ldx, y, ldy, z, ldz);
+}
+
 // Elementary functions
 
 export function slog(x: f32): f32 {
@@ -249,6 +260,22 @@ export function scospi(x: f32): f32 {
 
 export function dcospi(x: f64): f64 {
   return cospi<f64>(x);
+}
+
+export function stanh(x: f32): f32 {
+  return tanh<f32>(x);
+}
+
+export function dtanh(x: f64): f64 {
+  return tanh<f64>(x);
+}
+
+export function serf(x: f32): f32 {
+  return erf<f32>(x);
+}
+
+export function derf(x: f64): f64 {
+  return erf<f64>(x);
 }
 
 // Random numbers
@@ -1387,6 +1414,44 @@ export function sencode(type: i32, n: i32, src: usize, dst: usize, work: usize):
 
 export function dencode(type: i32, n: i32, src: usize, dst: usize, work: usize): void {
   encode<f64>(type, n, src, dst, work);
+}
+
+// Training
+
+export function sactivate(kind: i32, n: i32, x: usize, g: usize, y: usize): void {
+  activate<f32>(kind, n, x, g, y);
+}
+
+export function dactivate(kind: i32, n: i32, x: usize, g: usize, y: usize): void {
+  activate<f64>(kind, n, x, g, y);
+}
+
+export function ssoftmaxCrossEntropy(rows: i32, classes: i32, z: usize, labels: usize, grad: usize): f64 {
+  return softmaxCrossEntropy<f32>(rows, classes, z, labels, grad);
+}
+
+export function dsoftmaxCrossEntropy(rows: i32, classes: i32, z: usize, labels: usize, grad: usize): f64 {
+  return softmaxCrossEntropy<f64>(rows, classes, z, labels, grad);
+}
+
+export function smeanSquaredError(n: i32, x: usize, target: usize, grad: usize): f64 {
+  return meanSquaredError<f32>(n, x, target, grad);
+}
+
+export function dmeanSquaredError(n: i32, x: usize, target: usize, grad: usize): f64 {
+  return meanSquaredError<f64>(n, x, target, grad);
+}
+
+export function sadamw(
+  n: i32, g: usize, p: usize, m: usize, v: usize, w1: f32, beta2: f32, w2: f32, decay: f32, step: f32, root: f32, eps: f32,
+): void {
+  adamw<f32>(n, g, p, m, v, w1, beta2, w2, decay, step, root, eps);
+}
+
+export function dadamw(
+  n: i32, g: usize, p: usize, m: usize, v: usize, w1: f64, beta2: f64, w2: f64, decay: f64, step: f64, root: f64, eps: f64,
+): void {
+  adamw<f64>(n, g, p, m, v, w1, beta2, w2, decay, step, root, eps);
 }
 
 // An inner function, exported so that the optimiser keeps it apart from its only caller (ARCHITECTURE.md, "Hot loops").

@@ -17,6 +17,7 @@ const OPERATIONS = [
   "randomized",
   "factors",
   "lora",
+  "training",
   "quantized",
   "pca",
   "sparse",

@@ -77,6 +77,7 @@ export type ErrorCode =
   | "adapter_in_use"
   | "no_forward"
   | "non_finite_merge"
+  | "non_finite_loss"
   | "not_fitted";
 
 /** @internal A plain Error with a stable code. */

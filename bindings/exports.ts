@@ -558,6 +558,8 @@ export interface Routines {
   ): void;
   /** Every row of y (m×n) times x (n), element by element. */
   scaleColumns(m: number, n: number, x: number, y: number): void;
+  /** Z <- Z + X∘Y, m×n; with a leading dimension of 0 one row stands for all. */
+  addProducts(m: number, n: number, x: number, ldx: number, y: number, ldy: number, z: number, ldz: number): void;
   /** factors <- magnitude/norms. */
   doraFactors(n: number, magnitude: number, norms: number, factors: number): void;
   /** Bytes of working memory of doraForward and doraBackward. */
@@ -643,6 +645,29 @@ export interface Routines {
   decode(type: number, n: number, src: number, dst: number): void;
   /** dst (stored numbers) <- src (n elements); work: n f32, for f64 to F16 and BF16. */
   encode(type: number, n: number, src: number, dst: number, work: number): void;
+  /** y <- f(x), or g∘f′(x) if g is not 0; kinds: assembly/training/activation.ts. */
+  activate(kind: number, n: number, x: number, g: number, y: number): void;
+  /** The mean loss of z (rows×classes) for labels (i32), grad <- its gradient. */
+  softmaxCrossEntropy(rows: number, classes: number, z: number, labels: number, grad: number): number;
+  /** The mean of (x − target)², grad <- its gradient. */
+  meanSquaredError(n: number, x: number, target: number, grad: number): number;
+  /** A step of AdamW in place; see assembly/training/adamw.ts. */
+  adamw(
+    n: number,
+    g: number,
+    p: number,
+    m: number,
+    v: number,
+    w1: number,
+    beta2: number,
+    w2: number,
+    decay: number,
+    step: number,
+    root: number,
+    eps: number,
+  ): void;
+  /** cos(π·x), the same bits on every engine. */
+  cospi(x: number): number;
 }
 
 export interface KernelExports {

@@ -33,5 +33,28 @@ export {
 export { type ParameterReport, type TrainableOptions, trainableParameters } from "./lora/parameters.js";
 export { AdapterPool, type AdapterPoolOptions, type PoolStats } from "./lora/pool.js";
 export { type KohyaRule, resizeAdapter, type TruncatedAdapter } from "./lora/resize.js";
+export type { BaseInit } from "./lora/start_from_base.js";
+export type { SvdCore } from "./lora/svd_core.js";
+export { type SvdGradients, SvdLinear, type SvdLinearOptions } from "./lora/svd_linear.js";
 export { type MatchOptions, matchTargets, type TargetModule } from "./lora/targets.js";
 export { type QuantizedKind, QuantizedTensor, type QuantizeOptions, quantize } from "./quantized/quantize.js";
+export { AdamW, type AdamWOptions } from "./training/adamw.js";
+export {
+  type CheckpointOptions,
+  loadCheckpoint,
+  saveCheckpoint,
+  type TrainingPosition,
+} from "./training/checkpoint.js";
+export { type FitOptions, type FitProgress, fit, type History } from "./training/fit.js";
+export { type Labels, type Loss, type LossName, loss } from "./training/loss.js";
+export {
+  clipGradients,
+  type NamedTensors,
+  type Optimizer,
+  type OptimizerState,
+  type ParameterState,
+  type StatefulOptimizer,
+} from "./training/optimizer.js";
+export { type ScheduleOptions, schedule } from "./training/schedule.js";
+export { type Activation, type Layer, Sequential, type SequentialForwardOptions } from "./training/sequential.js";
+export { Sgd, type SgdOptions } from "./training/sgd.js";

@@ -2,7 +2,7 @@
 
 import process from "node:process";
 import type { Writable } from "node:stream";
-import { SingleBar } from "cli-progress";
+import { makeBar } from "../bench/support/progress.mjs";
 
 export interface Terminal {
   /** Results; also the bytes of an output named "-". */
@@ -62,17 +62,7 @@ export function reportProgress({ stderr }: Terminal, label: string): ProgressRep
       stop() {},
     };
   }
-  const bar = new SingleBar({
-    stream: stderr,
-    format: "{label}  {bar} {percentage} %  {read} of {all}  {eta_formatted} left",
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    barsize: 30,
-    hideCursor: true,
-    clearOnComplete: true,
-    // the work blocks, so the bar is drawn by its steps and not by a timer
-    fps: 100,
-  });
+  const bar = makeBar(stderr, "{label}  {bar} {percentage} %  {read} of {all}  {eta_formatted} left");
   let started = false;
   return {
     update({ done, total }) {

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { Random } from "./support/random.js";
 import { DTYPES, raw } from "./support/raw.js";
 
-type Name = "log" | "exp" | "sinpi" | "cospi";
+type Name = "log" | "exp" | "sinpi" | "cospi" | "tanh" | "erf";
 
 /** Distance of the dtype's neighbours at x. */
 function spacing(x: number, dtype: string): number {
@@ -37,8 +37,37 @@ function* powers(from: number, to: number, count: number): Generator<number> {
   for (const x of grid(from, to, count)) yield 2 ** x;
 }
 
+/** Bits behind the binary point of erf's reference. */
+const BITS = 256n;
+const ONE = 1n << BITS;
+
+/** 2/√π, rounded down, by Newton's iteration from π. */
+const TWO_OVER_ROOT_PI = (() => {
+  const pi = 3141592653589793238462643383279502884197169399375105820974944592307816406286208998628034825342117068n;
+  const wanted = ((4n * 10n ** 99n) << (2n * BITS)) / pi;
+  let root = 1n << (BITS + 1n);
+  for (let next = root; ; root = next) {
+    next = (root + wanted / root) >> 1n;
+    if (next >= root) return root;
+  }
+})();
+
+/** erf by Taylor's series in whole numbers of 2^-256. */
+function exactErf(x: number): number {
+  const fixed = (BigInt(Math.abs(x) * 2 ** 52 * 2 ** 60) * ONE) >> 112n;
+  const square = (fixed * fixed) >> BITS;
+  let [sum, term] = [0n, fixed];
+  for (let n = 0n; term !== 0n; n++) {
+    sum += term / (2n * n + 1n);
+    term = -((term * square) >> BITS) / (n + 1n);
+  }
+  const value = Number((((sum * TWO_OVER_ROOT_PI) >> BITS) * 2n ** 40n) >> (BITS - 80n)) / 2 ** 60 / 2 ** 60;
+  return x < 0 ? -value : value;
+}
+
 describe.each(DTYPES)("elementary functions, %s", (dtype) => {
   const few = dtype === "f32" ? 0.51 : 2.5;
+  const some = dtype === "f32" ? 0.51 : 4;
   const range = dtype === "f32" ? [-149, 128, 87, 104] : [-1074, 1024, 708, 745];
   const [lowest, highest, largest, smallest] = range as [number, number, number, number];
 
@@ -71,6 +100,39 @@ describe.each(DTYPES)("elementary functions, %s", (dtype) => {
       expect([sinpi(r + 0.5), cospi(r + 0.5)]).toEqual([c, -s]);
       expect([sinpi(r + 1.5), cospi(r + 1.5)]).toEqual([-c, s]);
     }
+  });
+
+  test("tanh() is right to a few units over its range, subnormal numbers too", () => {
+    expect(worst(dtype, "tanh", Math.tanh, grid(-25, 25, 50_000))).toBeLessThan(some);
+    expect(worst(dtype, "tanh", Math.tanh, grid(-1, 1, 50_000))).toBeLessThan(some);
+    expect(worst(dtype, "tanh", Math.tanh, powers(lowest, 0, 5000))).toBeLessThan(some);
+    expect(worst(dtype, "tanh", (x) => Math.tanh(x) * (1 + 16 * spacing(1, dtype)), grid(0, 1, 100))).toBeGreaterThan(
+      6,
+    );
+    const { tanh } = raw(dtype);
+    expect([0, -0, 1e3, -1e3, Infinity, -Infinity, Number.NaN].map(tanh)).toEqual([0, -0, 1, -1, 1, -1, Number.NaN]);
+  });
+
+  test("erf() is right to a few units over its range", () => {
+    // ten digits of Abramowitz and Stegun's table 7.1
+    for (const [x, y] of [
+      [0.02, 0.0225645747],
+      [0.5, 0.5204998778],
+      [1, 0.8427007929],
+      [2, 0.995322265],
+    ] as const) {
+      expect(Math.abs(exactErf(x) - y)).toBeLessThan(6e-11);
+    }
+    expect(worst(dtype, "erf", exactErf, grid(-6.5, 6.5, 6000))).toBeLessThan(some);
+    expect(worst(dtype, "erf", exactErf, grid(0, 1.2, 6000))).toBeLessThan(some);
+    expect(worst(dtype, "erf", exactErf, powers(-40, -2, 500))).toBeLessThan(some);
+    expect(worst(dtype, "erf", (x) => exactErf(x) * (1 + 16 * spacing(1, dtype)), grid(0.1, 1, 100))).toBeGreaterThan(
+      6,
+    );
+    const { erf } = raw(dtype);
+    expect([0, -0, 9, -9, Infinity, -Infinity, Number.NaN].map(erf)).toEqual([0, -0, 1, -1, 1, -1, Number.NaN]);
+    const least = 2 ** lowest;
+    expect([erf(least), erf(-least)]).toEqual([least, -least]);
   });
 
   test("elementary functions give IEEE's values at zeros, infinities and beyond the range", () => {

@@ -150,6 +150,8 @@ describe.each(VARIANTS)("kernel.%s", (variant) => {
     ["packedForward", "multiplyPanel"],
     ["multiplyPanel", "decodeRange"],
     ["multiplyPanel", "tile<f32>"],
+    ["sadamw", "adamwBlock<f32>"],
+    ["dadamw", "adamwBlock<f64>"],
   ])("kernel's %s calls %s as a function of its own", (caller, callee) => {
     expect([...(readCalls(text(variant)).get(caller) ?? [])]).toContain(callee);
   });

@@ -1,6 +1,6 @@
 // Whole matrices: copy and transpose, fill, scan. Strides in elements.
 
-import { at, lanes, sum } from "../simd";
+import { at, lanes, muladd, sum } from "../simd";
 import { copy } from "./level1";
 
 /** dst (m×n, row-major, rows ldd apart) <- src (m×n, strides rss and css); css or rss = 1 takes a fast path. */
@@ -104,6 +104,28 @@ function multiplyRow<T>(n: i32, x: usize, y: usize): void {
     store<T>(y, <T>(load<T>(x) * load<T>(y)));
     x += sizeof<T>();
     y += sizeof<T>();
+  }
+}
+
+/** Z <- Z + X∘Y, m×n; rows are ldx, ldy and ldz elements apart, with 0 the same row stands for all. */
+export function addProducts<T>(m: i32, n: i32, x: usize, ldx: i32, y: usize, ldy: i32, z: usize, ldz: i32): void {
+  for (let i = 0; i < m; i++) addProductsRow<T>(n, at<T>(x, i * ldx), at<T>(y, i * ldy), at<T>(z, i * ldz));
+}
+
+/** z <- z + x∘y. */
+function addProductsRow<T>(n: i32, x: usize, y: usize, z: usize): void {
+  let i = 0;
+  for (; i + lanes<T>() <= n; i += lanes<T>()) {
+    v128.store(z, muladd<T>(v128.load(x), v128.load(y), v128.load(z)));
+    x += 16;
+    y += 16;
+    z += 16;
+  }
+  for (; i < n; i++) {
+    store<T>(z, <T>(load<T>(z) + load<T>(x) * load<T>(y)));
+    x += sizeof<T>();
+    y += sizeof<T>();
+    z += sizeof<T>();
   }
 }
 

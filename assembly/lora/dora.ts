@@ -5,8 +5,8 @@
 
 import { axpy, nrm2, scal } from "../blas/level1";
 import { gemm } from "../blas/gemm";
-import { fill, lacpy, scaleColumns } from "../blas/matrix";
-import { at, lanes, muladd } from "../simd";
+import { addProducts, fill, lacpy, scaleColumns } from "../blas/matrix";
+import { at } from "../simd";
 import { linear } from "./linear";
 import { loraAdd, loraAddScratch } from "./serve";
 
@@ -41,23 +41,6 @@ export function doraFactors<T>(n: i32, magnitude: usize, norms: usize, factors: 
   }
 }
 
-/** z <- z + x∘y. */
-function addProducts<T>(n: i32, x: usize, y: usize, z: usize): void {
-  let i = 0;
-  for (; i + lanes<T>() <= n; i += lanes<T>()) {
-    v128.store(z, muladd<T>(v128.load(x), v128.load(y), v128.load(z)));
-    x += 16;
-    y += 16;
-    z += 16;
-  }
-  for (; i < n; i++) {
-    store<T>(z, <T>(load<T>(z) + load<T>(x) * load<T>(y)));
-    x += sizeof<T>();
-    y += sizeof<T>();
-    z += sizeof<T>();
-  }
-}
-
 /** Bytes of working memory of doraForward and doraBackward. */
 export function doraScratch<T>(tokens: i32, outFeatures: i32, r: i32): f64 {
   return <f64>tokens * <f64>outFeatures * <f64>sizeof<T>() + loraAddScratch<T>(r, outFeatures);
@@ -77,11 +60,8 @@ export function doraForward<T>(
     for (let t = 0; t < tokens; t++) axpy<T>(outFeatures, <T>-1, at<T>(u, t * outFeatures), 1, at<T>(y, t * outFeatures), 1);
   }
   loraAdd<T>(tokens, 0, inFeatures, outFeatures, xd, inFeatures, u, outFeatures, r, a, b, 0, scaling, rest);
-  for (let t = 0; t < tokens; t++) {
-    const row = at<T>(y, t * outFeatures);
-    addProducts<T>(outFeatures, factors, at<T>(u, t * outFeatures), row);
-    if (bias != 0) axpy<T>(outFeatures, <T>1, bias, 1, row, 1);
-  }
+  addProducts<T>(tokens, outFeatures, factors, 0, u, outFeatures, y, outFeatures);
+  for (let t = 0; t < tokens && bias != 0; t++) axpy<T>(outFeatures, <T>1, bias, 1, at<T>(y, t * outFeatures), 1);
 }
 
 /**
@@ -96,21 +76,13 @@ export function doraBackward<T>(
   linear<T>(0, outFeatures, tokens, inFeatures, xd, inFeatures, w, rsw, csw, 0, u, outFeatures);
   loraAdd<T>(tokens, 0, inFeatures, outFeatures, xd, inFeatures, u, outFeatures, r, a, b, 0, scaling, rest);
   fill<T>(outFeatures, <T>0, dm);
-  for (let t = 0; t < tokens; t++) {
-    const row = at<T>(g, t * outFeatures);
-    addProducts<T>(outFeatures, row, at<T>(u, t * outFeatures), dm);
-    copyProducts<T>(outFeatures, row, factors, at<T>(scaled, t * outFeatures));
-  }
+  addProducts<T>(tokens, outFeatures, g, outFeatures, u, outFeatures, dm, 0);
+  memory.copy(scaled, g, at<T>(0, tokens * outFeatures));
+  scaleColumns<T>(tokens, outFeatures, factors, scaled);
   for (let i = 0; i < outFeatures; i++) {
     const norm = load<T>(at<T>(norms, i)), sum = at<T>(dm, i);
     store<T>(sum, norm == <T>0 ? <T>0 : <T>(load<T>(sum) / norm));
   }
-}
-
-/** z <- x∘y. */
-function copyProducts<T>(n: i32, x: usize, y: usize, z: usize): void {
-  memory.copy(z, x, at<T>(0, n));
-  scaleColumns<T>(1, n, y, z);
 }
 
 /** W' in place of W + s·B·A (rows×columns, row-major, or transposed with fanInFanOut): each of its rows times a factor. */

@@ -11,8 +11,8 @@ export function difference({ operation }, input, ours, theirs) {
   return Math.max(relative(theirs.s, ours.s), relative(product(input.n, theirs), input.a));
 }
 
-export function agrees({ dtype }, value) {
-  return value <= TOLERANCE[dtype];
+export function agrees({ dtype, tolerance = TOLERANCE[dtype] }, value) {
+  return value <= tolerance;
 }
 
 function relative(x, expected) {

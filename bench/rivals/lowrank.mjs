@@ -3,10 +3,11 @@
 
 import { init, LoraAdapter, LoraLinear, matmul, svd, tensor } from "../support/lowrank.mjs";
 import { packageVersion } from "../support/machine.mjs";
+import { makePerceptron, trainEpoch } from "../support/perceptron.mjs";
 
 export async function open({ build }) {
   const found = await init({ build });
-  return { name: "lowrank", version: `${packageVersion()} ${found.build}`, gemm, svd: decomposition, lora };
+  return { name: "lowrank", version: `${packageVersion()} ${found.build}`, gemm, svd: decomposition, lora, training };
 }
 
 function gemm({ n, a, b }) {
@@ -55,5 +56,19 @@ function lora({ tokens, width, r, scaling, x, weight, a, b }) {
       layer.dispose();
       input.dispose();
     },
+  };
+}
+
+function training(input) {
+  const made = makePerceptron(input);
+  return {
+    run: () => trainEpoch(made),
+    result() {
+      const fresh = makePerceptron(input);
+      const losses = trainEpoch(fresh);
+      fresh.dispose();
+      return Float64Array.from(losses);
+    },
+    dispose: made.dispose,
   };
 }

@@ -1,5 +1,6 @@
 // What every contender is given: named inputs as row-major typed arrays. The names are also those of external programs.
 
+import { perceptronInput } from "../support/perceptron.mjs";
 import { random } from "../support/random.mjs";
 
 const RANK = 16;
@@ -55,4 +56,14 @@ function loraTask({ tokens, width }) {
   return { operation: "lora", name: `lora f32 t${tokens} d${width} r${RANK} full`, dtype: "f32", input };
 }
 
-export const TASKS = [...GEMM.map(gemmTask), ...SVD.map(svdTask), ...LORA.map(loraTask)];
+/** An epoch of LoRA on a perceptron with frozen weights: batches in order, Adam; the result is the loss of each batch. */
+const TRAINING = {
+  operation: "training",
+  name: "training f32 784-1000-2000-10 r8 epoch",
+  dtype: "f32",
+  input: perceptronInput,
+  // a hundred steps, each on what the one before left
+  tolerance: 1e-3,
+};
+
+export const TASKS = [...GEMM.map(gemmTask), ...SVD.map(svdTask), ...LORA.map(loraTask), TRAINING];

@@ -15,17 +15,7 @@ export function progress(total, stream = process.stderr) {
       stop() {},
     };
   }
-  const bar = new SingleBar({
-    stream,
-    format: "  {bar} {percentage} %  {label}",
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    barsize: 30,
-    hideCursor: true,
-    clearOnComplete: true,
-    // the work blocks, so the bar is drawn by its steps and not by a timer
-    fps: 100,
-  });
+  const bar = makeBar(stream, "  {bar} {percentage} %  {label}");
   let started = false;
   return {
     step(label) {
@@ -35,4 +25,19 @@ export function progress(total, stream = process.stderr) {
     },
     stop: () => bar.stop(),
   };
+}
+
+/** A bar of cli-progress that is gone when it is complete. */
+export function makeBar(stream, format) {
+  return new SingleBar({
+    stream,
+    format,
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+    barsize: 30,
+    hideCursor: true,
+    clearOnComplete: true,
+    // the work blocks, so the bar is drawn by its steps and not by a timer
+    fps: 100,
+  });
 }

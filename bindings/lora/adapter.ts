@@ -11,7 +11,6 @@ import {
   MAX_SIZE,
   shapeText,
 } from "../check.js";
-import { failure } from "../errors.js";
 import { commonDtype, copyIn, decode, place, type Source, type TensorLike } from "../interop.js";
 import { kernel, type Runtime } from "../load.js";
 import { checkSeed, STREAM } from "../random.js";
@@ -19,6 +18,7 @@ import { run, runSteps } from "../scope.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { svdOfProduct } from "./product_svd.js";
+import { type BaseInit, changesBase, factorsOfBase, subtractFactors } from "./start_from_base.js";
 
 export interface LoraAdapterOptions<D extends DType = DType> {
   /** (r, in): the factor next to the input. */
@@ -52,14 +52,15 @@ export interface LoraCreateOptions<D extends DType = DType> {
   /**
    * "kaiming": A uniform in ±1/√in (PEFT's default); "gaussian": A normal with standard deviation 1/r; "unit": A normal
    * with standard deviation 1; B is zero with all of them, so that the layer starts as its base. false: A uniform in
-   * ±1/√in and B in ±1/√r.
+   * ±1/√in and B in ±1/√r. Parts of `base`, which is then to be replaced by what they leave of it: "pissa", its r largest
+   * singular triplets; "milora", its r smallest; "olora", the first columns and rows of Q·R.
    */
   init?: LoraInit | false;
   /** A bias behind B, zero at the start. Default false. */
   loraBias?: boolean;
   /** A magnitude (DoRA) of the base weight's row lengths; needs `base`. Default false. */
   useDora?: boolean;
-  /** (out, in): the weight that will be adapted. */
+  /** (out, in): the weight that will be adapted; "pissa", "milora", "olora" and useDora need it. */
   base?: Tensor<D> | TensorLike;
   /** Default: that of `base`, else "f64". */
   dtype?: D;
@@ -136,10 +137,12 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
   }
 
   /**
-   * An adapter to be trained: A random, B zero.
+   * An adapter to be trained: A random, B zero; or a part of the base weight, and with it `residual`, the weight that takes the
+   * base's place: (out, in), base − scaling·B·A. The caller owns both. A trained one becomes a plain adapter for the base by
+   * LoraLinear.toLora(), or by combineAdapters() with "cat" of itself and of its start with the weight −1.
    *
-   * @throws RangeError for a size or value out of range; TypeError for a wrong type, or `useDora` without `base`; Error
-   *   (code "unsupported") for "pissa", "milora" and "olora", which change the base weight and are not there yet
+   * @throws RangeError for a size or value out of range; TypeError for a wrong type, or without a `base` that is needed;
+   *   NonFiniteError for a base with NaN or Infinity that is to be decomposed
    * @example
    * ```ts
    * import { init } from "lowrank";
@@ -148,10 +151,26 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
    * const adapter = LoraAdapter.create({ inFeatures: 64, outFeatures: 32, r: 4, alpha: 8, seed: 1 });
    * console.log(adapter.a.shape, adapter.b.shape, adapter.scaling); // [ 4, 64 ] [ 32, 4 ] 2
    * adapter.dispose();
+   * const base = [[4, 0], [0, 1]];
+   * const { adapter: pissa, residual } = LoraAdapter.create({ inFeatures: 2, outFeatures: 2, r: 1, init: "pissa", base });
+   * console.log(pissa.delta().toArray(), residual.toArray()); // [ [ 4, 0 ], [ 0, 0 ] ] [ [ 0, 0 ], [ 0, 1 ] ]
    * ```
    */
-  static create<D extends DType = DType>(options: LoraCreateOptions<D>): LoraAdapter<D> {
-    return createAdapter(options, 0);
+  static create<D extends DType = DType>(
+    options: LoraCreateOptions<D> & { init: BaseInit },
+  ): { adapter: LoraAdapter<D>; residual: Tensor<D> };
+  static create<D extends DType = DType>(
+    options: LoraCreateOptions<D> & { init?: Exclude<LoraInit, BaseInit> | false },
+  ): LoraAdapter<D>;
+  static create<D extends DType = DType>(
+    options: LoraCreateOptions<D>,
+  ): LoraAdapter<D> | { adapter: LoraAdapter<D>; residual: Tensor<D> } {
+    return run((runtime) => {
+      const adapter = createAdapter(options, 0);
+      if (!changesBase(options.init)) return adapter;
+      const base = place(runtime, decode(options.base, "base"), adapter.dtype) as Tensor<D>;
+      return { adapter, residual: subtractFactors(runtime, base, adapter, adapter.scaling, false) };
+    });
   }
 
   get dtype(): D {
@@ -233,7 +252,7 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
   }
 }
 
-/** @internal LoraAdapter.create for one of several modules that share a seed. */
+/** @internal The adapter of LoraAdapter.create for one of several modules that share a seed. */
 export function createAdapter<D extends DType>(options: LoraCreateOptions<D>, module: number): LoraAdapter<D> {
   const given = checkOptions(options, [
     "inFeatures",
@@ -257,9 +276,6 @@ export function createAdapter<D extends DType>(options: LoraCreateOptions<D>, mo
     throw new RangeError(expected("r", `at most ${MAX_SIZE} elements a factor`, String(r)));
   }
   if (init !== false) checkOneOf(init, "init", INITS);
-  if (init === "pissa" || init === "milora" || init === "olora") {
-    throw failure("unsupported", `"init" expected "kaiming", "gaussian" or "unit", got "${init}": not available yet`);
-  }
   checkFinite(alpha, "alpha");
   checkBoolean(loraBias, "loraBias");
   checkBoolean(useDora, "useDora");
@@ -269,7 +285,14 @@ export function createAdapter<D extends DType>(options: LoraCreateOptions<D>, mo
   if (base !== undefined && (base.shape[0] !== outFeatures || base.shape[1] !== inFeatures)) {
     throw new RangeError(expected("base", `shape (${outFeatures}, ${inFeatures})`, shapeText(base.shape)));
   }
-  if (useDora && base === undefined) throw new TypeError(expected("base", "the weight, with useDora", "undefined"));
+  if (base === undefined && (useDora || changesBase(init))) {
+    throw new TypeError(expected("base", `the weight, with ${useDora ? "useDora" : `init "${init}"`}`, "undefined"));
+  }
+  if (changesBase(init)) {
+    const least = Math.min(inFeatures, outFeatures);
+    if (r > least) throw new RangeError(expected("r", `an integer in [1, ${least}] with init "${init}"`, String(r)));
+    if (alpha <= 0) throw new RangeError(expected("alpha", `a number > 0 with init "${init}"`, String(alpha)));
+  }
   if (given.dtype !== undefined) checkOneOf(given.dtype, "dtype", ["f32", "f64"]);
   const named: [string, { dtype: DType | undefined }][] = [];
   if (given.dtype !== undefined) named.push(["dtype", { dtype: given.dtype }]);
@@ -277,31 +300,20 @@ export function createAdapter<D extends DType>(options: LoraCreateOptions<D>, mo
   const dtype = commonDtype(named) as D;
   return run((runtime) => {
     const routines = runtime[dtype];
-    const a = Tensor.allocate(runtime, [r, inFeatures], dtype);
-    const b = Tensor.allocate(runtime, [outFeatures, r], dtype);
-    if (init === "gaussian" || init === "unit") {
-      routines.gaussian(seed, stream, 0, a.size, a.pointer);
-      if (init === "gaussian") routines.scal(a.size, 1 / r, a.pointer, 1);
-    } else {
-      fillSymmetric(runtime, [seed, stream, 0], 1 / Math.sqrt(inFeatures), a);
-    }
-    if (init === false) fillSymmetric(runtime, [seed, stream, a.size], 1 / Math.sqrt(r), b);
-    else routines.fill(b.size, 0, b.pointer);
+    const scaling = scalingOf(alpha, r, given.useRslora);
+    const weight = base === undefined ? undefined : (place(runtime, base, dtype) as Tensor<D>);
+    const { a, b } =
+      changesBase(init) && weight !== undefined
+        ? factorsOfBase(runtime, init, weight, r, scaling, seed)
+        : randomFactors(runtime, init, r, inFeatures, outFeatures, dtype, [seed, stream]);
     const bias = loraBias ? Tensor.allocate(runtime, [outFeatures], dtype) : undefined;
     if (bias !== undefined) routines.fill(bias.size, 0, bias.pointer);
-    const scaling = scalingOf(alpha, r, given.useRslora);
     const magnitude = useDora ? Tensor.allocate(runtime, [outFeatures], dtype) : undefined;
-    if (magnitude !== undefined && base !== undefined) {
-      const weight = place(runtime, base, dtype);
+    if (magnitude !== undefined && weight !== undefined) {
+      // at the start the adapted weight is the base
+      const still = { a, b, r, inFeatures, outFeatures, scaling: init === false ? scaling : 0 };
       const [row, column] = weight.strides as [number, number];
-      writeNorms(
-        runtime,
-        weight.pointer,
-        row,
-        column,
-        { a, b, r, inFeatures, outFeatures, scaling },
-        magnitude.pointer,
-      );
+      writeNorms(runtime, weight.pointer, row, column, still, magnitude.pointer);
     }
     return new LoraAdapter<D>({
       a,
@@ -313,6 +325,30 @@ export function createAdapter<D extends DType>(options: LoraCreateOptions<D>, mo
       ...(given.dropout !== undefined && { dropout: given.dropout }),
     });
   });
+}
+
+/** A and B of the initialisations that do not look at the weight. */
+function randomFactors<D extends DType>(
+  runtime: Runtime,
+  init: LoraInit | false,
+  r: number,
+  inFeatures: number,
+  outFeatures: number,
+  dtype: D,
+  [seed, stream]: readonly [seed: number, stream: number],
+): { a: Tensor<D>; b: Tensor<D> } {
+  const routines = runtime[dtype];
+  const a = Tensor.allocate(runtime, [r, inFeatures], dtype);
+  const b = Tensor.allocate(runtime, [outFeatures, r], dtype);
+  if (init === "gaussian" || init === "unit") {
+    routines.gaussian(seed, stream, 0, a.size, a.pointer);
+    if (init === "gaussian") routines.scal(a.size, 1 / r, a.pointer, 1);
+  } else {
+    fillSymmetric(runtime, [seed, stream, 0], 1 / Math.sqrt(inFeatures), a);
+  }
+  if (init === false) fillSymmetric(runtime, [seed, stream, a.size], 1 / Math.sqrt(r), b);
+  else routines.fill(b.size, 0, b.pointer);
+  return { a, b };
 }
 
 function scalingOf(alpha: number, r: number, useRslora = false): number {
@@ -336,8 +372,8 @@ export function vector(value: TensorLike | undefined, argument: string, n: numbe
   return source;
 }
 
-/** x <- uniform in ±bound, from a seed, a stream and a position. */
-function fillSymmetric(runtime: Runtime, from: [number, number, number], bound: number, x: Tensor): void {
+/** @internal x <- uniform in ±bound, from a seed, a stream and a position. */
+export function fillSymmetric(runtime: Runtime, from: [number, number, number], bound: number, x: Tensor): void {
   const routines = runtime[x.dtype];
   routines.uniform(...from, x.size, x.pointer);
   routines.scal(x.size, 2 * bound, x.pointer, 1);

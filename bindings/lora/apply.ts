@@ -23,7 +23,8 @@ export interface Applied {
  * Adds an adapter to each layer that the config chooses, by PEFT's rules: `targetModules` as a string is a regular
  * expression for the whole name, or "all-linear" (all but the output head); as an array, names or their last parts;
  * `excludeModules` wins; `layersToTransform` and `layersPattern` choose by number; `rankPattern` and `alphaPattern` give
- * single layers another rank or alpha. If it throws, no layer has changed.
+ * single layers another rank or alpha; `bias: "all"` has the biases of the other layers trained, too. If it throws, no layer
+ * has changed.
  *
  * @param modules layers by their full names
  * @throws RangeError if nothing is chosen, with the names there are, or a layer has an adapter of that name; TypeError
@@ -75,7 +76,9 @@ export function applyLora(
     throw error;
   }
   const hit = new Set(targeted);
-  return { targeted, skipped: names.filter((module) => !hit.has(module)) };
+  const skipped = names.filter((module) => !hit.has(module));
+  if (chosen.bias === "all") for (const module of skipped) (modules[module] as LoraLinear).trainBias(name);
+  return { targeted, skipped };
 }
 
 /** The config with a module's own rank and alpha. */

@@ -348,10 +348,19 @@ function allocateGradients<D extends DType>(runtime: Runtime, adapter: LoraAdapt
   };
 }
 
-/** dx (tokens, in) <- g·W. */
-function multiplyWeight(runtime: Runtime, base: Base, tokens: number, g: number, dx: number): void {
-  const { dtype, inFeatures: n, outFeatures: m, weight, row, column } = base;
-  runtime[dtype].gemm(tokens, n, m, 1, g, m, 1, weight, row, column, 0, dx, n);
+/** Up to this many rows a product with W is faster where W is packed a panel at a time and never written. */
+const FEW_ROWS = 128;
+
+/** @internal dx (tokens, in) <- g·W, W (out, in) with strides row and column. */
+export function multiplyWeight(
+  runtime: Runtime,
+  { dtype, inFeatures: n, outFeatures: m, weight, row, column }: Omit<Base, "packed" | "bias">,
+  tokens: number,
+  g: number,
+  dx: number,
+): void {
+  if (tokens <= FEW_ROWS) multiplyBase(runtime, dtype, tokens, m, n, g, weight, column, row, 0, dx);
+  else runtime[dtype].gemm(tokens, n, m, 1, g, m, 1, weight, row, column, 0, dx, n);
 }
 
 /** dw, as W is stored, <- gᵀ·x + beta·dw. */

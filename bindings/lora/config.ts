@@ -38,7 +38,10 @@ export interface LoraConfigOptions {
   loraBias?: boolean;
   /** The weights are stored (in, out). A LoraLinear knows that of its own weight. Default false. */
   fanInFanOut?: boolean;
-  /** true: A uniform, B zero; "gaussian", "unit": A normal, B zero; false: both random. Default true. */
+  /**
+   * true: A uniform, B zero; "gaussian", "unit": A normal, B zero; false: both random; "pissa", "milora", "olora": a part of
+   * the weight, which is taken out of it. Default true.
+   */
   initLoraWeights?: InitLoraWeights;
   /** Ranks of single modules: a regular expression for the end of the name, or the name, to a rank. */
   rankPattern?: Readonly<Record<string, number>>;

@@ -14,17 +14,12 @@ import { bytesOf, type DType, type Tensor } from "../tensor.js";
 import { LoraAdapter } from "./adapter.js";
 import { scaledVectors, zeroFactors } from "./product_svd.js";
 import type { TruncatedAdapter } from "./resize.js";
+import { EXACT_UP_TO, PAYS_BELOW } from "./triplets.js";
 
 export interface ExtractOptions extends ProgressOptions {
   /** Of the random vectors for large layers. Default 0. */
   seed?: number;
 }
-
-/** Layers whose shorter side is not longer are decomposed exactly. */
-const EXACT_UP_TO = 512;
-
-/** Random vectors pay as long as the rank is this many times smaller than the shorter side. */
-const PAYS_BELOW = 8;
 
 /**
  * The LoRA adapter that turns the base weight into the tuned one, as nearly as its rank allows: B = U_k·Σ_k, A = V_kᵀ of

@@ -7,12 +7,13 @@ import { kernel, type Runtime } from "../load.js";
 import { QuantizedTensor } from "../quantized/quantize.js";
 import { checkSeed } from "../random.js";
 import { afterTrap, run } from "../scope.js";
-import { type DType, Tensor } from "../tensor.js";
+import { bytesOf, type DType, Tensor } from "../tensor.js";
 import { createAdapter, hold, LoraAdapter, type LoraInit, vector } from "./adapter.js";
 import { type AdapterGradients, type Base, backwardInto, forwardInto, type Segment } from "./compute.js";
 import { configOf, type LoraConfig, type LoraConfigOptions } from "./config.js";
 import { mergeWeight } from "./merge.js";
 import { addAdapter, multiplyBase } from "./products.js";
+import { changesBase, subtractFactors } from "./start_from_base.js";
 
 export interface LoraLinearOptions<D extends DType = DType> {
   /** (out, in), or (in, out) with fanInFanOut. A quantised one makes an f32 layer; it is neither transposed nor trained. */
@@ -78,6 +79,13 @@ interface Alone<D extends DType> {
   readonly scaling: number;
 }
 
+/** What an adapter that started as a part of the weight took out of it. */
+interface Taken<D extends DType> {
+  a: Tensor<D>;
+  b: Tensor<D>;
+  scaling: number;
+}
+
 /** The merged weight, and the bias if it changed. */
 interface Merged<D extends DType> {
   /** Names and weights, in the order in which the adapters were added. */
@@ -116,6 +124,10 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   readonly #adapters = new Map<string, LoraAdapter<D>>();
   /** Adapters whose config trains the layer's bias. */
   readonly #biasTrainers = new Set<string>();
+  /** The starts of adapters that began as a part of the weight, in the order in which they were added. */
+  readonly #taken = new Map<string, Taken<D>>();
+  /** What they leave of the weight, while there are any. */
+  #residual: Tensor<D> | undefined;
   #active = new Map<string, number>();
   /** What forward() adds where that is at most one adapter without magnitude; undefined: to be looked up. */
   #alone: Alone<D> | undefined;
@@ -165,10 +177,11 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
 
   /** Writes the packed copy of the base weight anew. */
   #pack(runtime: Runtime): void {
-    if (this.#packed === undefined || !(this.#base instanceof Tensor)) return;
+    const base = this.#residual ?? this.#base;
+    if (this.#packed === undefined || !(base instanceof Tensor)) return;
     const { inFeatures, outFeatures } = this;
     const [row, column] = this.#fanInFanOut ? [1, outFeatures] : [inFeatures, 1];
-    runtime[this.dtype].packWeight(inFeatures, outFeatures, this.#base.pointer, row, column, this.#packed.pointer);
+    runtime[this.dtype].packWeight(inFeatures, outFeatures, base.pointer, row, column, this.#packed.pointer);
   }
 
   get dtype(): D {
@@ -184,12 +197,13 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   }
 
   /**
-   * The weight that forward() multiplies with: the merged one while adapters are merged and the layer enabled.
+   * The weight that forward() multiplies with: the merged one while adapters are merged and the layer enabled; what is left
+   * of it while there are adapters that began as a part of it ("pissa", "milora", "olora").
    *
    * @throws TypeError where that is a quantised one: see `quantized`
    */
   get weight(): Tensor<D> {
-    const weight = this.#counting?.weight ?? this.#base;
+    const weight = this.#counting?.weight ?? this.#residual ?? this.#base;
     if (weight instanceof Tensor) return weight;
     throw new TypeError(expected("this", "a layer whose weight is not quantised", `one of ${weight.kind}`));
   }
@@ -201,6 +215,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
 
   /** The base weight as a tensor; a quantised one is decoded into memory that the call gives back. */
   #dense(): Tensor<D> {
+    if (this.#residual !== undefined) return this.#residual;
     return this.#base instanceof QuantizedTensor ? (this.#base.dequantize() as Tensor as Tensor<D>) : this.#base;
   }
 
@@ -260,9 +275,13 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
    * Adds an adapter; the first one becomes active. The layer holds its factors: the adapter that was handed in may be
    * disposed of.
    *
-   * @param adapter a LoraAdapter, or a config from which one is made (its targets and patterns do not count here)
+   * @param adapter a LoraAdapter, or a config from which one is made (its targets and patterns do not count here). With
+   *   "pissa", "milora" or "olora" the adapter begins as a part of the weight, and the weight without it, W − s·B·A, is the
+   *   base of the layer as long as that adapter is there; removeAdapter() gives W back bit for bit
    * @param options.seed of the random numbers of an adapter that is made; default 0
-   * @throws RangeError if the name is taken or the shapes do not fit the layer; TypeError if dtypes differ
+   * @throws RangeError if the name is taken or the shapes do not fit the layer, or for an adapter that begins as a part of a
+   *   quantised or trainable weight; TypeError if dtypes differ; Error (code "merged") for such an adapter while others are
+   *   merged
    */
   addAdapter(name: string, adapter: LoraAdapter | LoraConfig | LoraConfigOptions, options?: { seed?: number }): void {
     this.#base.alive();
@@ -290,6 +309,8 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   addConfigured(name: string, config: LoraConfig, seed: number, module: number): void {
     this.#checkNew(name);
     const init = config.initLoraWeights === true ? "kaiming" : (config.initLoraWeights as LoraInit | false);
+    const takes = changesBase(init);
+    if (takes) this.#checkTaking(init);
     const adapter = run(() =>
       createAdapter<D>(
         {
@@ -304,16 +325,74 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
           init,
           seed,
           dtype: this.dtype,
-          ...(config.useDora && { base: this.#fanInFanOut ? this.#dense().transpose() : this.#dense() }),
+          ...((config.useDora || takes) && { base: this.#fanInFanOut ? this.#dense().transpose() : this.#dense() }),
         },
         module,
       ),
     );
+    if (takes) {
+      try {
+        this.#take(name, adapter);
+      } catch (error) {
+        adapter.dispose();
+        throw error;
+      }
+    }
     this.#insert(name, adapter);
     if (config.bias !== "none") this.#biasTrainers.add(name);
   }
 
-  /** @internal */
+  #checkTaking(init: string): void {
+    if (this.#merged !== undefined) throw this.#isMerged();
+    if (this.quantized === undefined && !this.trainable) return;
+    const what = this.trainable ? "a trainable" : "a quantised";
+    throw new RangeError(expected("initLoraWeights", `one that leaves ${what} weight as it is`, describe(init)));
+  }
+
+  /** The base becomes what it is without the adapter's start. */
+  #take(name: string, { a, b, scaling }: LoraAdapter<D>): void {
+    const [residual, ...start] = run((runtime) => {
+      const left = subtractFactors(runtime, this.#dense(), { a, b }, scaling, this.#fanInFanOut);
+      const copies = [a.copy(), b.copy()];
+      return [left, ...copies].map((tensor) => tensor.hold());
+    }) as [Tensor<D>, Tensor<D>, Tensor<D>];
+    this.#taken.set(name, { a: start[0], b: start[1], scaling });
+    this.#setResidual(residual);
+  }
+
+  #setResidual(residual: Tensor<D> | undefined): void {
+    this.forget();
+    this.#residual?.dispose();
+    this.#residual = residual;
+    this.#pack(kernel());
+  }
+
+  /** The weight without the starts of all adapters of #taken but one. */
+  #residualWithout(name: string): Tensor<D> | undefined {
+    if (this.#taken.size < 2) return undefined;
+    return run((runtime) => {
+      let left = this.#base as Tensor<D>;
+      for (const [other, start] of this.#taken) {
+        if (other !== name) left = subtractFactors(runtime, left, start, start.scaling, this.#fanInFanOut);
+      }
+      return left.hold();
+    });
+  }
+
+  #giveBack(name: string): void {
+    const start = this.#taken.get(name);
+    if (start === undefined) return;
+    this.#setResidual(this.#residualWithout(name));
+    this.#taken.delete(name);
+    start.a.dispose();
+    start.b.dispose();
+  }
+
+  /** @internal The bias is trained from now on, for an adapter of this name or without one. */
+  trainBias(name: string): void {
+    this.#biasTrainers.add(name);
+  }
+
   #checkNew(name: unknown): void {
     if (typeof name !== "string") throw new TypeError(expected("name", "a string", describe(name)));
     if (this.#adapters.has(name)) throw new RangeError(expected("name", "a new name", describe(name)));
@@ -325,15 +404,59 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     this.#alone = undefined;
   }
 
-  /** Removes an adapter and frees its factors; refused while it is merged. */
+  /**
+   * Removes an adapter and frees its factors; one that began as a part of the weight gives that back, to the bit.
+   *
+   * @throws Error (code "merged") while it is merged, or, for one that changed the weight, any; RangeError for an unknown name
+   */
   removeAdapter(name: string): void {
     const adapter = this.adapter(name);
     if (this.#merged?.weights.has(name)) throw failure("merged", `adapter "${name}" is merged: unmerge() first`);
+    if (this.#merged !== undefined && this.#taken.has(name)) throw this.#isMerged();
+    this.#giveBack(name);
     this.#drop(name, adapter);
   }
 
+  /**
+   * An adapter as one for the original weight, for layers that keep it: of one that began as a part of the weight,
+   * B·A − B₀·A₀, exactly, as [B, −B₀] and [A; A₀] of twice the rank with the same scale (PEFT's conversion of PiSSA and
+   * OLoRA). Others are given as they are.
+   *
+   * @returns a new adapter that the caller owns
+   * @throws RangeError for an unknown name
+   */
+  toLora(name: string): LoraAdapter<D> {
+    const adapter = this.adapter(name);
+    const start = this.#taken.get(name);
+    return run((runtime) => {
+      const { r, inFeatures, outFeatures, dtype, useRslora, dropout, bias, magnitude } = adapter;
+      const copy = (tensor: Tensor<D> | undefined) => tensor?.copy() as Tensor<D> | undefined;
+      const own = { bias: copy(bias), magnitude: copy(magnitude) };
+      const rest = {
+        useRslora,
+        dropout,
+        ...(own.bias && { bias: own.bias }),
+        ...(own.magnitude && { magnitude: own.magnitude }),
+      };
+      if (start === undefined) {
+        return new LoraAdapter<D>({ a: adapter.a.copy(), b: adapter.b.copy(), alpha: adapter.alpha, ...rest });
+      }
+      const { lacpy, scal } = runtime[dtype];
+      const bytes = bytesOf(dtype);
+      const a = Tensor.allocate(runtime, [2 * r, inFeatures], dtype);
+      const b = Tensor.allocate(runtime, [outFeatures, 2 * r], dtype);
+      for (const [i, part] of [adapter, start].entries()) {
+        lacpy(r, inFeatures, part.a.pointer, inFeatures, 1, a.pointer + i * r * inFeatures * bytes, inFeatures);
+        lacpy(outFeatures, r, part.b.pointer, r, 1, b.pointer + i * r * bytes, 2 * r);
+      }
+      for (let i = 0; i < outFeatures; i++) scal(r, -1, b.pointer + (2 * i + 1) * r * bytes, 1);
+      // the scale stays: alpha/r, or alpha/√r
+      return new LoraAdapter<D>({ a, b, alpha: adapter.alpha * (useRslora ? Math.SQRT2 : 2), ...rest });
+    });
+  }
+
   #drop(name: string, adapter: LoraAdapter<D>): void {
-    if (this.#saved?.segments.some((segment) => segment.adapter === adapter)) this.#forget();
+    if (this.#saved?.segments.some((segment) => segment.adapter === adapter)) this.forget();
     this.#adapters.delete(name);
     this.#active.delete(name);
     this.#alone = undefined;
@@ -341,7 +464,8 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     adapter.dispose();
   }
 
-  #forget(): void {
+  /** @internal Lets go of what forward() kept. */
+  forget(): void {
     this.#saved?.x.dispose();
     this.#saved = undefined;
   }
@@ -425,7 +549,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     const runtime = kernel();
     const { inFeatures, outFeatures, dtype, weight, bias } = this;
     const input = x.pointer;
-    const packed = this.#packed !== undefined && weight === this.#base ? this.#packed.pointer : 0;
+    const packed = this.#packed !== undefined && this.#counting === undefined ? this.#packed.pointer : 0;
     const from = weight.pointer;
     const shift = bias === undefined ? 0 : bias.pointer;
     const y = Tensor.allocate(runtime, x.shape, dtype, outFeatures);
@@ -477,7 +601,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
         forwardInto(runtime, base, segments, tokens, input.pointer, y.pointer, train ? seed : undefined);
       }
       if (train) {
-        this.#forget();
+        this.forget();
         this.#saved = { x: input.hold(), segments, seed };
         this.#passes = (this.#passes + 1) % 2 ** 32;
       }
@@ -596,7 +720,8 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
    * @throws Error (code "non_finite_merge") if `safe` and the result holds NaN or Infinity: nothing has changed then;
    *   Error (code "merged") for `keepBase: false` while others are merged, and after it; TypeError for a DoRA adapter
    *   with another one; RangeError for an unknown name or if there is none, if an adapter has a bias and the layer none, or
-   *   for `keepBase: false` with a quantised weight: the merged one is f32, beside it
+   *   for `keepBase: false` with a quantised weight (the merged one is f32, beside it) or beside an adapter that began as a
+   *   part of the weight
    */
   merge(names?: string | readonly string[], options?: MergeOptions): void {
     this.#base.alive();
@@ -611,6 +736,11 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
     if (before !== undefined && !keepBase) throw this.#isMerged();
     if (!keepBase && this.quantized !== undefined) {
       throw new RangeError(expected("keepBase", "true with a quantised weight", "false"));
+    }
+    if (!keepBase && this.#taken.size > 0) {
+      throw new RangeError(
+        expected("keepBase", `true beside ${quoted([...this.#taken.keys()])}, a part of the weight`, "false"),
+      );
     }
     for (const name of wanted) {
       if (this.adapter(name).bias !== undefined && this.#bias === undefined) {
@@ -648,7 +778,7 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
         this.#merged = merged;
         return;
       }
-      this.#forget();
+      this.forget();
       const { lacpy } = runtime[this.dtype];
       lacpy(1, weight.size, weight.pointer, weight.size, 1, this.#dense().pointer, weight.size);
       if (bias !== undefined && this.#bias !== undefined) {
@@ -719,13 +849,17 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
 
   /** Gives back the weight, the merged weight and all adapters; tensors that the caller handed in stay the caller's. */
   dispose(): void {
-    this.#forget();
+    this.forget();
     for (const adapter of this.#adapters.values()) adapter.dispose();
     this.#adapters.clear();
     this.#biasTrainers.clear();
     this.#active.clear();
     this.#alone = undefined;
     this.#discardMerged();
+    for (const { a, b } of this.#taken.values()) for (const factor of [a, b]) factor.dispose();
+    this.#taken.clear();
+    this.#residual?.dispose();
+    this.#residual = undefined;
     this.#packed?.dispose();
     this.#base.dispose();
     this.#bias?.dispose();

@@ -3,6 +3,7 @@
 import { checkShape, describe, expected, sizeOf } from "../check.js";
 import { configOf, type LoraConfig, type LoraConfigOptions } from "./config.js";
 import { LoraLinear } from "./linear.js";
+import { SvdLinear } from "./svd_linear.js";
 import { patternValue, targetsOf } from "./targets.js";
 
 /** What trainableParameters() counts. */
@@ -25,7 +26,7 @@ export type TrainableOptions = LoraConfig | LoraConfigOptions;
 /**
  * Counts the parameters that LoRA trains, of layers with their adapters or of shapes alone (nothing is allocated).
  *
- * @param layers named or listed LoraLinear layers; or a shape a parameter: (out, in) for a weight that may get an
+ * @param layers named or listed layers, of an SvdLinear its weight as base and its core; or a shape a parameter: (out, in) for a weight that may get an
  *   adapter, anything else (biases, norms) counts as base
  * @param config for shapes: which matrices get an adapter, by PEFT's rules on names without ".weight" (default: all), and
  *   of which size; with `bias` also which biases are trained
@@ -37,12 +38,12 @@ export type TrainableOptions = LoraConfig | LoraConfigOptions;
  * ```
  */
 export function trainableParameters(
-  layers: readonly LoraLinear[] | Readonly<Record<string, LoraLinear | readonly number[]>>,
+  layers: readonly (LoraLinear | SvdLinear)[] | Readonly<Record<string, LoraLinear | SvdLinear | readonly number[]>>,
   config?: TrainableOptions,
 ): ParameterReport {
   const chosen = configOf(config === undefined ? {} : config);
   if (typeof layers !== "object" || layers === null) {
-    throw new TypeError(expected("layers", "LoraLinear layers or shapes", describe(layers)));
+    throw new TypeError(expected("layers", "layers or shapes", describe(layers)));
   }
   let base = 0;
   // trained parameters of the base, and those of the adapters
@@ -59,6 +60,9 @@ export function trainableParameters(
         const { a, b, bias, magnitude } = layer.adapter(adapter);
         added += a.size + b.size + (bias?.size ?? 0) + (magnitude?.size ?? 0);
       }
+    } else if (layer instanceof SvdLinear) {
+      base += layer.inFeatures * layer.outFeatures + (layer.bias?.size ?? 0);
+      for (const tensor of Object.values(layer.core)) added += tensor.size;
     } else {
       const shape = checkShape(layer, `layers[${JSON.stringify(name)}]`);
       base += sizeOf(shape);

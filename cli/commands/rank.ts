@@ -1,6 +1,6 @@
 // lowrank rank: how many ranks hold 90, 95 and 99 % of the energy.
 
-import { svdvals, type Tensor, truncationRank } from "../../bindings/index.js";
+import { matmul, scope, svdvals, type Tensor, truncationRank } from "../../bindings/index.js";
 import { adapterFormat, matchTargets, modelModules } from "../../bindings/lora.js";
 import type { SafetensorsFile } from "../../bindings/safetensors.js";
 import { addTargets, type TargetOptions, targetsOf, UsageError } from "../options.js";
@@ -78,7 +78,11 @@ async function* spectra(
     for (const module of names) {
       terminal.signal.throwIfAborted();
       const weight = await change(file, other, `${module}.weight`);
-      yield row(module, weight.shape, svdvals(weight.reshape(matrixShape(weight))));
+      yield row(
+        module,
+        weight.shape,
+        scope(() => svdvals(weight.reshape(matrixShape(weight)))),
+      );
       weight.dispose();
       done += bytesOf(module);
       progress.update({ done, total });
@@ -107,12 +111,11 @@ async function change(file: SafetensorsFile, tuned: SafetensorsFile | undefined,
   const after = await tuned.tensor(name, { dtype: weight.dtype });
   if (shapeText(after.shape) !== shapeText(weight.shape))
     throw new Error(`${name} has another shape in the tuned model`);
-  const { data } = weight;
-  after.data.forEach((value, i) => {
-    data[i] = value - (data[i] as number);
+  scope(() => {
+    matmul(weight.reshape([weight.size, 1]), [[-1]], { out: after.reshape([after.size, 1]), beta: 1 });
   });
-  after.dispose();
-  return weight;
+  weight.dispose();
+  return after;
 }
 
 function row(module: string, shape: readonly number[], s: Tensor): Row {

@@ -14,7 +14,7 @@ const ROUNDS = 2;
 const SECONDS = 0.1;
 
 export async function showTimes() {
-  title("3. Against plain JavaScript");
+  title("4. Against plain JavaScript");
   const references = { f32: await loadReference("f32"), f64: await loadReference("f64") };
   const cases = [
     product("f32", 512, references.f32),

@@ -1,7 +1,7 @@
 // PEFT's config, its target rules and initialisations.
 
 import { describe, expect, test } from "vitest";
-import { capabilities, type DType, tensor, zeros } from "../../bindings/index.js";
+import { capabilities, type DType, NonFiniteError, tensor, zeros } from "../../bindings/index.js";
 import {
   applyLora,
   LoraAdapter,
@@ -179,7 +179,11 @@ describe("applyLora", () => {
         RangeError,
         '"name" expected a new name, got "taken"',
       ],
-      [() => applyLora(modules, { targetModules: ["q"], initLoraWeights: "pissa" }), Error, /not available yet/],
+      [
+        () => applyLora(modules, { targetModules: ["q"], initLoraWeights: "pissa", r: 64 }),
+        RangeError,
+        /^"r" expected an integer in \[1, \d+\] with init "pissa", got 64$/,
+      ],
       [() => applyLora(modules, { targetModules: ["q"] }, { seed: 0.5 }), RangeError, /^"seed" expected/],
       [
         () => applyLora(modules, { targetModules: ["q"] }, { adapterName: "x" } as never),
@@ -204,9 +208,20 @@ describe("applyLora", () => {
       expect(Object.values(modules).map(({ adapters }) => adapters)).toEqual([[], ["taken"], []]);
       expect(capabilities().usedBytes).toBe(usedBytes);
     }
-    expect(() => applyLora(modules, { targetModules: ["q"], initLoraWeights: "olora" })).toThrow(
-      expect.objectContaining({ code: "unsupported" }),
-    );
+  });
+
+  test("applyLora: whose biases are trained", () => {
+    for (const [bias, wanted] of [
+      ["none", [false, false]],
+      ["lora_only", [true, false]],
+      ["all", [true, true]],
+    ] as const) {
+      const make = () => new LoraLinear({ weight: zeros([2, 2]), bias: zeros([2]) });
+      const modules = { q: make(), k: make() };
+      applyLora(modules, { targetModules: ["q"], r: 1, bias });
+      expect([modules.q.biasTrainable, modules.k.biasTrainable]).toEqual(wanted);
+      for (const layer of Object.values(modules)) layer.dispose();
+    }
   });
 
   test("matchTargets: names, kinds and heads", () => {
@@ -441,6 +456,10 @@ describe("create", () => {
 
   test("create: refuses", () => {
     const good = { inFeatures: 3, outFeatures: 2, r: 2 };
+    const two = [
+      [1, 2, 3],
+      [4, 5, 6],
+    ];
     const { usedBytes } = capabilities();
     for (const [change, kind, message] of [
       [{ inFeatures: -1 }, RangeError, /^"inFeatures"/],
@@ -448,7 +467,17 @@ describe("create", () => {
       [{ r: 0 }, RangeError, /^"r"/],
       [{ r: 2 ** 29 }, RangeError, /^"r" expected at most/],
       [{ init: "random" }, RangeError, /^"init" expected "kaiming" \| /],
-      [{ init: "pissa" }, Error, /not available yet$/],
+      [{ init: "pissa" }, TypeError, /^"base" expected the weight, with init "pissa", got undefined$/],
+      [
+        { init: "olora", base: two, r: 3 },
+        RangeError,
+        /^"r" expected an integer in \[1, 2\] with init "olora", got 3$/,
+      ],
+      [
+        { init: "milora", base: two, alpha: -1 },
+        RangeError,
+        /^"alpha" expected a number > 0 with init "milora", got -1$/,
+      ],
       [{ seed: 2 ** 32 }, RangeError, /^"seed"/],
       [{ dtype: "f16" }, RangeError, /^"dtype"/],
       [{ base: [[1, 2, 3]] }, RangeError, /^"base" expected shape \(2, 3\), got \(1, 3\)$/],
@@ -478,9 +507,13 @@ describe("create", () => {
       expect(make).toThrow(kind as never);
       expect(make).toThrow(message);
     }
-    expect(() => LoraAdapter.create({ ...good, init: "milora" })).toThrow(
-      expect.objectContaining({ code: "unsupported" }),
-    );
+    const base = [
+      [1, Number.NaN, 3],
+      [4, 5, 6],
+    ];
+    for (const init of ["pissa", "milora", "olora"] as const) {
+      expect(() => LoraAdapter.create({ ...good, init, base })).toThrow(NonFiniteError);
+    }
     expect(capabilities().usedBytes).toBeLessThanOrEqual(usedBytes + 512);
   });
 });

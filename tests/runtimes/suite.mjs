@@ -84,7 +84,7 @@ export async function defaultEntry({ lowrank, lora, expected }) {
       equal(build, "simd", "build");
       equal(sharedMemory, shared, "sharedMemory");
       await correctness(check, lowrank, lora, `strict, ${where} memory: `);
-      bits[where] = strictBits(lowrank, lora);
+      bits[where] = await strictBits(lowrank, lora);
       await terminate();
     });
   }
@@ -104,7 +104,7 @@ export async function slimEntry({ lowrank, lora, slim, kernel, expected }) {
     equal(sharedMemory, false, "sharedMemory");
     equal(lowrank.capabilities().build, "simd", "capabilities() of the default entry");
     await correctness(check, lowrank, lora, "slim: ");
-    bits.slim = strictBits(slim, lora);
+    bits.slim = await strictBits(slim, lora);
     await slim.terminate();
   });
   await check("slim: the best of four kernels", async () => {
@@ -209,7 +209,7 @@ async function correctness(check, { matmul, svd, tensor }, { LoraAdapter, LoraLi
 }
 
 /** Hashes of the bits of results of the strict build, which are the same on every engine. */
-function strictBits(lowrank, lora) {
+async function strictBits(lowrank, lora) {
   const { matmul, scope, svd, svdvals, tensor } = lowrank;
   const { LoraAdapter, LoraLinear } = lora;
   const bits = {};
@@ -346,7 +346,49 @@ function strictBits(lowrank, lora) {
       return kept;
     });
   }
+  for (const dtype of ["f32", "f64"]) {
+    bits[`training ${dtype}`] = await trainingBits(lowrank, lora, random, dtype);
+  }
   return bits;
+}
+
+/** A training with all that takes part in one: random starts, order and dropout, exp, log, tanh, erf, both optimisers. */
+async function trainingBits({ scope, tensor, zeros }, lora, random, dtype) {
+  const { AdamW, fit, LoraLinear, saveCheckpoint, schedule, Sequential, Sgd, SvdLinear } = lora;
+  const x = random([30, 12], dtype, 40);
+  const y = Array.from({ length: 30 }, (_, i) => (i * i) % 4);
+  const validation = { x: random([9, 12], dtype, 41), y: y.slice(0, 9) };
+  const linear = (out, inFeatures, seed, config) => {
+    const layer = new LoraLinear({ weight: random([out, inFeatures], dtype, seed), bias: zeros([out], dtype) });
+    layer.addAdapter("t", config, { seed });
+    return layer;
+  };
+  const hashes = [];
+  for (const optimizer of [new AdamW({ lr: 0.01, loraPlusRatio: 4 }), new Sgd({ lr: 0.05, momentum: 0.9 })]) {
+    const model = new Sequential([
+      linear(16, 12, 42, { r: 3, loraDropout: 0.2, bias: "lora_only" }),
+      "gelu",
+      new SvdLinear({ weight: random([14, 16], dtype, 43), rank: 8, core: { lowRank: 2 }, seed: 44 }),
+      "tanh",
+      linear(10, 14, 45, { r: 2, useDora: true, initLoraWeights: "gaussian" }),
+      "relu",
+      linear(4, 10, 46, { r: 2, initLoraWeights: "pissa" }),
+    ]);
+    const history = await fit(model, {
+      ...{ x, y, validation, optimizer, loss: "softmaxCrossEntropy", epochs: 3, batchSize: 8, seed: 5, clipNorm: 1 },
+      schedule: schedule("cosine", { warmup: 2, total: 12 }),
+    });
+    const file = saveCheckpoint(model, { optimizer, step: history.steps });
+    hashes.push(
+      scope(() => {
+        const numbers = tensor([...history.loss, ...history.validationLoss, ...history.validationAccuracy]);
+        return hash([numbers, { toTyped: () => file }]);
+      }),
+    );
+    model.dispose();
+    optimizer.dispose();
+  }
+  return hashes.join(" ");
 }
 
 function reporter() {

@@ -47,7 +47,8 @@ export interface RawRoutines extends Routines {
   log(x: number): number;
   exp(x: number): number;
   sinpi(x: number): number;
-  cospi(x: number): number;
+  tanh(x: number): number;
+  erf(x: number): number;
   syrk(
     n: number,
     k: number,

@@ -2,18 +2,33 @@
 import { type DType, type Tensor, tensor } from "lowrank";
 import type * as lora from "lowrank/lora";
 import {
+  AdamW,
   type AdapterGradients,
   applyLora,
   type CombineOptions,
   combineAdapters,
+  type FitOptions,
+  type FitProgress,
+  fit,
   type Gradients,
+  type History,
   LoraAdapter,
   type LoraAdapterOptions,
   LoraConfig,
   LoraLinear,
   type LoraLinearOptions,
+  type Loss,
+  loadCheckpoint,
+  loss,
   type MergeOptions,
+  type Optimizer,
+  type OptimizerState,
   type ParameterReport,
+  Sequential,
+  Sgd,
+  SvdLinear,
+  saveCheckpoint,
+  schedule,
   type TrainableOptions,
   trainableParameters,
 } from "lowrank/lora";
@@ -60,6 +75,41 @@ const applied: { targeted: string[]; skipped: string[] } = applyLora({ layer }, 
 const created = LoraAdapter.create({ inFeatures: 3, outFeatures: 2, dtype: "f32", init: "unit" });
 sure<Same<typeof created, LoraAdapter<"f32">>>();
 
+const { adapter: part, residual } = LoraAdapter.create({ inFeatures: 3, outFeatures: 2, init: "pissa", base: weight });
+sure<Same<typeof part, LoraAdapter<"f32">>>();
+sure<Same<typeof residual, Tensor<"f32">>>();
+sure<Same<ReturnType<typeof layer.toLora>, LoraAdapter<"f32">>>();
+
+// training
+const core = new SvdLinear({ weight, rank: 2, residual: "drop", core: { lowRank: 1, trainSigma: false } });
+sure<Same<typeof core, SvdLinear<"f32">>>();
+new SvdLinear({ weight, rank: 2, core: { scaleShift: 1, lowRank: 1 } });
+// @ts-expect-error: no such core
+new SvdLinear({ weight, rank: 2, core: "sparse" });
+const row = tensor(new Float32Array(2), { shape: [1, 2] });
+const head = new LoraLinear({ weight: row });
+const model = new Sequential([layer, "gelu", head]);
+sure<Same<typeof model, Sequential<"f32">>>();
+// @ts-expect-error: no such activation
+new Sequential([layer, "elu"]);
+const output = model.forward([[1, 2, 3]], { train: true });
+const found: Loss<"f32"> = loss("softmaxCrossEntropy", output, Uint8Array.of(0));
+const optimizer: Optimizer = new AdamW({ lr: 1e-3, loraPlusRatio: 16 });
+optimizer.step(model.parameters(), model.backward(found.grad), 0.5);
+const kept: OptimizerState = new Sgd({ lr: 0.1, momentum: 0.9 }).state();
+const training: FitOptions = {
+  ...{ x: weight, y: [0, 0], loss: "softmaxCrossEntropy", optimizer, epochs: 1, batchSize: 2 },
+  schedule: schedule("cosine", { warmup: 1, total: 10 }),
+  onProgress: ({ done, total, epoch, loss: value }: FitProgress) => void [done, total, epoch, value],
+};
+async function trained(): Promise<History> {
+  const file: Uint8Array = saveCheckpoint(model, { optimizer, step: 3 });
+  const { step, seed } = await loadCheckpoint(file, { model, optimizer });
+  return fit(model, { ...training, startStep: step, seed });
+}
+// @ts-expect-error: a loss is missing
+fit(model, { x: weight, y: [0, 0], optimizer, epochs: 1, batchSize: 2 });
+
 // of anything else the dtype is known at run time, as it is of adapters from files
 const plain = new LoraLinear({ weight: [[1, 2]], bias: [0], fanInFanOut: false });
 sure<Same<typeof plain, LoraLinear<DType>>>();
@@ -98,4 +148,8 @@ sure<Same<Anys<typeof lora>, never>>();
 sure<Same<Anys<LoraAdapter>, never>>();
 sure<Same<Anys<LoraLinear>, never>>();
 
-export { applied, held, ofTask, options, report };
+sure<Same<Anys<SvdLinear>, never>>();
+sure<Same<Anys<Sequential>, never>>();
+sure<Same<Anys<AdamW>, never>>();
+
+export { applied, held, kept, ofTask, options, report, trained };
