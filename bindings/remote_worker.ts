@@ -4,8 +4,9 @@
 import * as api from "./api.js";
 import { type Attachment, attach, kernel } from "./load.js";
 import * as lora from "./lora.js";
+import type { Progress } from "./progress.js";
 import { toPlain } from "./remote/errors.js";
-import { CLASSES, OPTIONS_AT } from "./remote/table.js";
+import { CLASSES, OPTIONS_AT, WRITERS } from "./remote/table.js";
 import {
   type Answer,
   type CopiedTensor,
@@ -32,6 +33,8 @@ const objects = new Map<number, object>();
 const numbers = new WeakMap<object, number>();
 /** Tensors of objects whose numbers the page looks at. */
 const kept = new Map<number, Tensor>();
+/** Tensors of objects of which the page has copies. */
+const copied = new Map<number, WeakRef<Tensor>>();
 let next = 1;
 
 /** Arguments of the call that runs: what they are called, and handles that end with it. */
@@ -44,8 +47,8 @@ function post(answer: Answer, transfer: Transferable[] = []): void {
 const naming: Naming = {
   name(value, transfer) {
     if (value instanceof Tensor) return nameTensor(value, transfer);
-    for (const name of Object.keys(CLASSES))
-      if (value instanceof (library[name] as Constructor)) return refer(value, name);
+    const name = classOf(value);
+    if (name !== undefined) return refer(value, name);
     if (typeof ReadableStream === "function" && value instanceof ReadableStream) {
       transfer.push(value as unknown as Transferable);
     }
@@ -69,8 +72,10 @@ const naming: Naming = {
         return tensor;
       }
       case "numbers": {
-        const { data, shape, id } = named as CopiedTensor;
-        const tensor = Tensor.fromArray(data, shape);
+        const { data, shape, id, own } = named as CopiedTensor;
+        const original = own === undefined ? undefined : copied.get(own)?.deref();
+        const tensor = original?.isAlive ? original.hold() : Tensor.fromArray(data, shape);
+        if (original?.isAlive) tensor.data.set(data);
         lent.set(tensor, id as number);
         return tensor;
       }
@@ -96,6 +101,10 @@ function nameTensor(value: Tensor, transfer: Transferable[]) {
   if (!shared) {
     const data = copy();
     if (!value.isHeld) value.dispose();
+    else if (value.contiguous) {
+      copied.set(next, new WeakRef(value));
+      return { $: "numbers" as const, data, shape, own: next++ };
+    }
     return { $: "numbers" as const, data, shape };
   }
   const record = value.isHeld ? undefined : value.giveAway();
@@ -105,6 +114,11 @@ function nameTensor(value: Tensor, transfer: Transferable[]) {
   const name = { $: "lent" as const, id: next++, dtype, shape, strides, pointer: own.pointer };
   if (!value.isHeld) value.dispose();
   return name;
+}
+
+/** Its name in the table. */
+function classOf(value: object): string | undefined {
+  return Object.keys(CLASSES).find((name) => value instanceof (library[name] as Constructor));
 }
 
 function refer(value: object, name: string): ObjectReference {
@@ -144,6 +158,12 @@ function invoke(target: Target, values: unknown[], options: object): unknown {
   return undefined;
 }
 
+/** What a target is called in the table. */
+function nameOf(target: Target): string {
+  if ("function" in target) return target.function;
+  return "method" in target ? `${classOf(objectOf(target.of))}.${target.method}` : "";
+}
+
 /** Milliseconds between two reports of progress. */
 const REPORT = 16;
 
@@ -151,13 +171,15 @@ async function call({ id, target, values, tells }: Request & { type: "call" }, s
   lent = new Map();
   const transfer: Transferable[] = [];
   let reported = Number.NEGATIVE_INFINITY;
-  let last: { done: number; total: number } | undefined;
-  const onProgress = (progress: { done: number; total: number }) => {
+  // those that report by themselves do so where a part is done
+  const always = "function" in target && OPTIONS_AT[target.function] !== undefined;
+  let last: Progress | undefined;
+  const onProgress = (progress: Progress) => {
     last = progress;
-    if (performance.now() - reported < REPORT) return;
+    if (!always && performance.now() - reported < REPORT) return;
     reported = performance.now();
     last = undefined;
-    post({ type: "progress", id, ...progress });
+    post({ type: "progress", id, progress });
   };
   const options = { signal, ...(tells && { onProgress }) };
   let answer: Answer;
@@ -166,8 +188,12 @@ async function call({ id, target, values, tells }: Request & { type: "call" }, s
     const given = decodeValue(values, naming) as unknown[];
     const begun = takeSteps(() => invoke(target, given, options));
     const value = "steps" in begun ? await inTurns(begun.steps, options) : await begun.value;
-    if (last !== undefined) post({ type: "progress", id, ...(last as { done: number; total: number }) });
-    answer = { type: "result", id, value: encode(value, naming, transfer) };
+    if (last !== undefined) post({ type: "progress", id, progress: last });
+    const written = !kernel().shared && WRITERS.includes(nameOf(target)) ? [...lent.keys()] : [];
+    answer = {
+      ...{ type: "result", id, value: encode(value, naming, transfer) },
+      written: encode(written, naming, transfer),
+    };
   } catch (error) {
     answer = { type: "error", id, error: toPlain(error) };
   }
@@ -224,6 +250,7 @@ port.listen((data) => {
     case "back":
       kept.get(request.id)?.dispose();
       kept.delete(request.id);
+      copied.delete(request.id);
       break;
     case "end":
       ending = true;

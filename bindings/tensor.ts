@@ -221,6 +221,11 @@ export class Tensor<D extends DType = DType> implements Disposable {
     return this.#held;
   }
 
+  /** @internal */
+  get isAlive(): boolean {
+    return this.#storage !== undefined;
+  }
+
   /** @internal Address of the first element; the handle must stay alive while it is used. */
   get pointer(): number {
     return this.#live.pointer + this.#offset * bytesOf(this.dtype);

@@ -4,6 +4,7 @@ import { checkOptions, describe, expected } from "./check.js";
 import { embedded } from "./embedded_kernels.js";
 import { type InitOptions, prepare } from "./load.js";
 import type { PlatformUrl, PlatformWorker } from "./platform.js";
+import { PREPARED } from "./remote/arguments.js";
 import { Connection } from "./remote/connection.js";
 import { CLASSES, FUNCTIONS, namesIn } from "./remote/table.js";
 import type { Remote } from "./remote/types.js";
@@ -84,7 +85,8 @@ function facade(connection: Connection): Remote {
   };
   for (const name of FUNCTIONS) {
     const [first, second] = name.split(".") as [string, string?];
-    const call = (...values: unknown[]) => ask(() => connection.call({ function: name }, values));
+    const prepare = PREPARED[name] ?? ((values: unknown[]) => values);
+    const call = (...values: unknown[]) => ask(() => connection.call({ function: name }, prepare(values)));
     if (second === undefined) remote[first] = call;
     else Object.assign(remote[first] as object, { [second]: call });
   }

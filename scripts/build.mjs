@@ -68,6 +68,11 @@ async function buildDist() {
   await buildCommand();
   await buildWorkers("dist");
   run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
+  // where Deno and JSR find the types of a module
+  for (const name of Object.keys(entries)) {
+    const file = `dist/${name}.js`;
+    await writeFile(file, `/* @ts-self-types="./${name}.d.ts" */\n${await readFile(file, "utf8")}`);
+  }
   await pruneDeclarations(Object.keys(entries));
   for (const variant of VARIANTS) await cp(`build/kernel.${variant}.wasm`, `dist/kernel.${variant}.wasm`);
   await writeFile("dist/LICENSE.assemblyscript-loader.txt", await loaderNotice());

@@ -65,6 +65,11 @@ export class Connection {
     // another handle on the same object may have been made since
     if (this.#handles.get(id)?.deref() === undefined) this.#release(id, true);
   });
+  /** Where memory is not shared: what are copies of an object's own tensors, by their numbers in the worker. */
+  readonly #owned = new WeakMap<Tensor, number>();
+  readonly #unseen = new FinalizationRegistry<number>((id) => {
+    if (this.#ended === undefined) this.#post({ type: "back", id });
+  });
   #next = 1;
   /** Requests are posted in the order of their calls, whatever their arguments need. */
   #sending: Promise<unknown> = Promise.resolve();
@@ -129,10 +134,9 @@ export class Connection {
     } else if (answer.type === "ended") {
       this.#whenEnded();
     } else if (answer.type === "progress") {
-      const { done, total } = answer;
       const waiting = this.#waiting.get(answer.id);
       try {
-        waiting?.onProgress?.({ done, total });
+        waiting?.onProgress?.(answer.progress);
       } catch (error) {
         waiting?.reject(error);
         this.#post({ type: "abort", id: answer.id });
@@ -147,7 +151,11 @@ export class Connection {
         // what runs is aborted by the end
         const error = fromPlain(answer.error as PlainError);
         waiting.reject(this.#ending === undefined ? error : failure("terminated", "terminate() was called", error));
-      } else waiting.resolve(decodeValue(answer.value, this.#naming(waiting.written)));
+        return;
+      }
+      const naming = this.#naming(waiting.written);
+      decodeValue(answer.written, naming);
+      waiting.resolve(decodeValue(answer.value, naming));
     }
   }
 
@@ -261,8 +269,13 @@ export class Connection {
           case "lent":
             return this.#borrow(named as LentTensor);
           case "numbers": {
-            const { data, shape } = named as CopiedTensor;
-            return Tensor.fromArray(data, shape);
+            const { data, shape, own } = named as CopiedTensor;
+            const tensor = Tensor.fromArray(data, shape);
+            if (own !== undefined) {
+              this.#owned.set(tensor, own);
+              this.#unseen.register(tensor, own);
+            }
+            return tensor;
           }
           case "argument": {
             const { id, data } = named as ReturnedTensor;
@@ -291,7 +304,7 @@ export class Connection {
     if (!this.#shared) {
       const data = value.toTyped();
       transfer.push(data.buffer as ArrayBuffer);
-      return { $: "numbers", data, shape, id };
+      return { $: "numbers", data, shape, id, own: this.#owned.get(value) };
     }
     if (!isRunning(this.#runtime)) throw failure("terminated", "terminate() ended the kernel of this tensor");
     const own = value.hold();

@@ -37,6 +37,11 @@ export const FUNCTIONS: readonly string[] = [
   "quantize",
   "resizeAdapter",
   "trainableParameters",
+  "clipGradients",
+  "fit",
+  "loadCheckpoint",
+  "loss",
+  "saveCheckpoint",
   "adapterFormat",
   "combineAdapterFiles",
   "extractModel",
@@ -95,9 +100,25 @@ export const CLASSES: { readonly [name: string]: ClassLine } = {
     statics: "fromJSON",
   },
   LoraLinear: {
-    methods: "forward backward addAdapter removeAdapter setAdapters adapter merge unmerge",
+    methods: "forward backward addAdapter removeAdapter setAdapters adapter merge unmerge toLora",
     properties:
       "weight bias quantized dtype inFeatures outFeatures adapters active =enabled merged trainable biasTrainable",
+  },
+  SvdLinear: {
+    methods: "forward backward merge toLora",
+    properties: "u s vt residual bias core scaling dtype inFeatures outFeatures rank",
+  },
+  Sequential: {
+    methods: "forward backward parameters",
+    properties: "layers dtype inFeatures outFeatures",
+  },
+  AdamW: {
+    methods: "step state load",
+    properties: "lr betas eps weightDecay loraPlusRatio",
+  },
+  Sgd: {
+    methods: "step state load",
+    properties: "lr momentum weightDecay",
   },
   AdapterPool: {
     methods: "register remove pin unpin has stats",
@@ -116,9 +137,13 @@ export const CLASSES: { readonly [name: string]: ClassLine } = {
 /** Asynchronous functions that take onProgress and signal themselves, and at which place of their arguments. */
 export const OPTIONS_AT: { readonly [name: string]: number } = {
   extractModel: 2,
+  fit: 1,
   openModel: 1,
   openSafetensors: 1,
 };
+
+/** Functions and methods that write into tensors among their arguments which they do not return. */
+export const WRITERS: readonly string[] = ["batchedLora", "clipGradients", "AdamW.step", "Sgd.step"];
 
 /** Names of a line. */
 export function namesIn(line: string | undefined): string[] {

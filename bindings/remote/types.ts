@@ -15,6 +15,7 @@ import type { LoraAdapter } from "../lora/adapter.js";
 import type { LoraConfig } from "../lora/config.js";
 import type { LoraLinear } from "../lora/linear.js";
 import type { AdapterPool } from "../lora/pool.js";
+import type { SvdLinear } from "../lora/svd_linear.js";
 import type * as lora from "../lora.js";
 import type { IncrementalPCA } from "../pca/incremental_pca.js";
 import type { PCA } from "../pca/pca.js";
@@ -25,10 +26,14 @@ import type { SafetensorsFile } from "../safetensors/file.js";
 import type * as safetensors from "../safetensors.js";
 import type { Csr } from "../sparse/csr.js";
 import type { DType, Tensor } from "../tensor.js";
+import type { AdamW } from "../training/adamw.js";
+import type { Sequential } from "../training/sequential.js";
+import type { Sgd } from "../training/sgd.js";
 import type { CallOptions } from "./connection.js";
 
 /** What lives in the worker. */
 type Living =
+  | AdamW
   | AdapterPool<DType>
   | Csr
   | Factorization
@@ -39,6 +44,9 @@ type Living =
   | PCA
   | QuantizedTensor
   | SafetensorsFile
+  | Sequential
+  | Sgd
+  | SvdLinear
   | TruncatedSVD;
 
 type Numbers = ArrayBufferView | Tensor;
@@ -130,6 +138,7 @@ type Library = Omit<
   | "Tensor"
   | "capabilities"
   | "csr"
+  | "schedule"
   | "scope"
   | "terminate"
 >;

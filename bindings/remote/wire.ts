@@ -1,6 +1,7 @@
 // Values on their way from one thread to the other. Tensors and objects of the library are named, everything else is copied as
 // postMessage() does it; on shared memory the numbers of a tensor stay where they are.
 
+import type { Progress } from "../progress.js";
 import type { DType } from "../tensor.js";
 
 /** A tensor on shared memory that stays its owner's: the other thread says when it does not need it any more. */
@@ -28,6 +29,8 @@ export interface CopiedTensor {
   readonly shape: readonly number[];
   /** An argument that a function may write into, by its number: it comes back so. */
   readonly id?: number;
+  /** An object's own tensor, by the number that its worker gave it. */
+  readonly own?: number | undefined;
 }
 
 /** A tensor that the receiver gave: it has the numbers, or without shared memory they are here. */
@@ -157,8 +160,8 @@ export type Request =
 export type Answer =
   | { readonly type: "ready"; readonly capabilities: unknown }
   | { readonly type: "broken"; readonly error: unknown }
-  | { readonly type: "result"; readonly id: number; readonly value: unknown }
+  | { readonly type: "result"; readonly id: number; readonly value: unknown; readonly written: unknown }
   | { readonly type: "error"; readonly id: number; readonly error: unknown }
-  | { readonly type: "progress"; readonly id: number; readonly done: number; readonly total: number }
+  | { readonly type: "progress"; readonly id: number; readonly progress: Progress }
   | { readonly type: "back"; readonly id: number }
   | { readonly type: "ended" };

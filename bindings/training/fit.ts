@@ -38,8 +38,8 @@ export interface FitOptions {
   y: Labels;
   loss: LossName;
   optimizer: Optimizer;
-  /** Factor of the learning rate by step: see schedule(). Default: 1. */
-  schedule?: ((step: number) => number) | undefined;
+  /** Factor of the learning rate by step: see schedule(), or a list with one for each step. Default: 1. */
+  schedule?: ((step: number) => number) | ArrayLike<number> | undefined;
   epochs: number;
   /** Samples of a step; the last one of an epoch may have fewer. */
   batchSize: number;
@@ -182,13 +182,12 @@ function prepare(runtime: Runtime, model: Sequential, options: FitOptions): Plan
   }
   const given = checkOptions(options, OPTIONS);
   const name = checkOneOf(given.loss, "loss", LOSSES);
-  const { optimizer, schedule = () => 1, shuffle = true, onProgress } = given;
+  const { optimizer, shuffle = true, onProgress } = given;
   for (const method of ["step", "state", "load"] as const) {
     if (typeof optimizer?.[method] !== "function") {
       throw new TypeError(expected("optimizer", "AdamW, Sgd or another one with their methods", describe(optimizer)));
     }
   }
-  if (typeof schedule !== "function") throw new TypeError(expected("schedule", "a function", describe(schedule)));
   if (typeof shuffle !== "boolean") throw new TypeError(expected("shuffle", "a boolean", describe(shuffle)));
   const most = Number.MAX_SAFE_INTEGER;
   const epochs = checkInteger(given.epochs, "epochs", 1, 2 ** 24);
@@ -208,6 +207,7 @@ function prepare(runtime: Runtime, model: Sequential, options: FitOptions): Plan
   const total = epochs * perEpoch;
   const startStep =
     given.startStep === undefined ? 0 : checkInteger(given.startStep, "startStep", 0, Math.min(total, most));
+  const schedule = checkSchedule(given.schedule, total);
   if (given.validation !== undefined) checkOptions(given.validation, ["x", "y"], "validation");
   const others = given.validation && decodeSamples(model, name, given.validation, "validation.");
   // all is checked: now memory
@@ -226,6 +226,17 @@ function prepare(runtime: Runtime, model: Sequential, options: FitOptions): Plan
       if (signal?.aborted) throw signal.reason;
     },
   };
+}
+
+function checkSchedule(schedule: unknown, total: number): (step: number) => number {
+  if (schedule === undefined) return () => 1;
+  if (typeof schedule === "function") return schedule as (step: number) => number;
+  if (!Array.isArray(schedule) && !ArrayBuffer.isView(schedule)) {
+    throw new TypeError(expected("schedule", "a function, or a list of factors", describe(schedule)));
+  }
+  const factors = schedule as ArrayLike<number>;
+  if (!(factors.length >= total)) throw new RangeError(expected("schedule", `${total} factors`, `${factors.length}`));
+  return (step) => factors[step] as number;
 }
 
 interface Sources {

@@ -75,8 +75,7 @@ const CALLS: { readonly [name: string]: Call } = {
     );
     const y = await l.zeros([5, 4]);
     await l.batchedLora(y, square, pool, ["x", null, "x", "x", null]);
-    // without shared memory the numbers that are written stay there
-    return (await pool.stats()).hits;
+    return [y, (await pool.stats()).hits];
   },
   combineAdapters: async (l: Anything) => {
     const adapter = await new l.LoraAdapter({ a: square.slice(0, 2), b: points.map((p) => p.slice(0, 2)) });
@@ -92,6 +91,29 @@ const CALLS: { readonly [name: string]: Call } = {
     return [rank, error, energy];
   },
   trainableParameters: async (l: Anything) => `${await l.trainableParameters({ w: [2, 3] }, { r: 1 })}`,
+  clipGradients: async (l: Anything) => {
+    const w = await l.tensor([3, 4]);
+    return [await l.clipGradients({ w }, 1), w];
+  },
+  loss: (l: Anything) => l.loss("softmaxCrossEntropy", a, [0, 4, 2, 1, 3, 0, 1]),
+  fit: async (l: Anything) => {
+    const { model, optimizer } = await training(l);
+    const seen: unknown[] = [];
+    const options = { ...samples, optimizer, schedule: (step: number) => 1 / (1 + step), clipNorm: 1 };
+    const history = await l.fit(model, { ...options, onProgress: (progress: unknown) => seen.push(progress) });
+    return [history, seen, await model.forward(square), await optimizer.state()];
+  },
+  saveCheckpoint: async (l: Anything) => {
+    const { model, optimizer } = await training(l);
+    return l.saveCheckpoint(model, { optimizer, step: 3 });
+  },
+  loadCheckpoint: async (l: Anything) => {
+    const [one, two] = [await training(l), await training(l)];
+    await l.fit(one.model, { ...samples, optimizer: one.optimizer });
+    const bytes = await l.saveCheckpoint(one.model, { optimizer: one.optimizer, step: 6, seed: 3 });
+    const position = await l.loadCheckpoint(bytes, two);
+    return [position, await two.model.parameters(), await two.optimizer.state()];
+  },
   adapterFormat: async (l: Anything) =>
     l.adapterFormat(await l.openSafetensors(await l.writeSafetensors({ w: [[1]] }))),
   combineAdapterFiles: async (l: Anything) => {
@@ -125,6 +147,19 @@ const CALLS: { readonly [name: string]: Call } = {
   },
   writeSafetensors: (l: Anything) => l.writeSafetensors({ w: a }),
 };
+
+const samples = {
+  ...{ x: a.slice(0, 5), y: [0, 1, 2, 1, 0], loss: "softmaxCrossEntropy" },
+  ...{ epochs: 2, batchSize: 2 },
+};
+
+async function training(l: Anything) {
+  const layer = await new l.LoraLinear({ weight: square });
+  await layer.addAdapter("task", { r: 2 }, { seed: 4 });
+  const core = await new l.SvdLinear({ weight: square.slice(0, 3), rank: 2, core: "diagonal" });
+  const model = await new l.Sequential([layer, "gelu", core]);
+  return { model, optimizer: await new l.AdamW({ lr: 0.01 }) };
+}
 
 async function adapterFile(l: Anything) {
   const adapter = await new l.LoraAdapter({ a: square.slice(0, 2), b: square.map((p) => p.slice(0, 2)), alpha: 2 });
@@ -172,6 +207,30 @@ describe.each(MODES)("functions in a worker, shared memory: %s", (shared) => {
 
   test("every function of the table has a call here", () => {
     expect(Object.keys(CALLS).sort()).toEqual([...FUNCTIONS].sort());
+  });
+
+  test("a training by hand: what a model's own tensors are told here arrives there", async () => {
+    const train = async (l: Anything) => {
+      const { model, optimizer } = await training(l);
+      const before = await model.forward(square);
+      for (let step = 0; step < 3; step++) {
+        const { grad } = await l.loss(
+          "softmaxCrossEntropy",
+          await model.forward(square, { train: true }),
+          [0, 1, 2, 1, 0],
+        );
+        const grads = await model.backward(grad);
+        await optimizer.step(await model.parameters(), grads);
+      }
+      const parameters = await model.parameters();
+      parameters["2.core.sigma"].data[0] += 1;
+      // without shared memory what is written here is seen there once the tensor is sent
+      await l.clipGradients(parameters, 1e9);
+      return [before, parameters, await model.forward(square)];
+    };
+    const here = (await plain(modules, train({ ...modules.library, ...modules.lora }))) as unknown[];
+    expect(await plain(modules, train(remote))).toEqual(here);
+    expect(here[0]).not.toEqual(here[2]);
   });
 
   test.each(Object.keys(CALLS))("%s", async (name) => {

@@ -11,7 +11,7 @@ const exported = { ...api, ...lora, ...safetensors } as Record<string, unknown>;
 /** What a worker cannot have, or has in another way. */
 const ELSEWHERE = [
   ...["ConvergenceError", "FileFormatError", "NonFiniteError", "OutOfMemoryError", "Tensor"],
-  ...["capabilities", "terminate", "scope"],
+  ...["capabilities", "terminate", "scope", "schedule"],
 ];
 
 /** Members of classes that are not public: their declarations are stripped. */
@@ -20,7 +20,11 @@ const INTERNAL: Record<string, string> = {
   PCA: "fitSteps mapSteps fitted state keep options type",
   IncrementalPCA: "fitSteps mapSteps fitted state keep options type",
   LoraAdapter: "share",
-  LoraLinear: "addConfigured",
+  LoraLinear: "addConfigured checkNew forget trainBias",
+  SvdLinear: "forget",
+  Sequential: "forget forgetAll",
+  AdamW: "update",
+  Sgd: "update",
   AdapterPool: "beginCall lookUp touch",
   QuantizedTensor: "code codes scales alive share",
   SafetensorsFile: "dtypeOf elements pieces",
