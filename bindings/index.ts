@@ -1,7 +1,7 @@
 // The entry `lowrank`: kernel embedded, loaded by init().
 
 import { embedded } from "./embedded_kernels.js";
-import { makeInit } from "./load.js";
+import { type Init, makeInit } from "./load.js";
 
 export * from "./api.js";
 
@@ -19,4 +19,4 @@ export * from "./api.js";
  * console.log(build, sharedMemory);
  * ```
  */
-export const init = /* @__PURE__ */ makeInit(embedded);
+export const init: Init = /* @__PURE__ */ makeInit(embedded);

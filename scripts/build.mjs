@@ -1,7 +1,7 @@
 // npm run build: kernels (build/*.wasm, *.wat), embedded kernels (bindings/generated/), and dist/.
 //   --kernels    only the kernels and what is generated from them
 import { spawnSync } from "node:child_process";
-import { chmod, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, chmod, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -45,6 +45,8 @@ async function buildWorkers(outdir) {
     minifySyntax: true,
     minifyWhitespace: true,
   });
+  // it uses import.meta; tools that look for imports and exports shall take it for a module, too
+  await appendFile(join(outdir, "remote_worker.js"), "export {};\n");
 }
 
 /** Bundles the entries (shared code in chunks, so that all entries use one kernel), emits types, copies the kernels. */
@@ -68,12 +70,8 @@ async function buildDist() {
   await buildCommand();
   await buildWorkers("dist");
   run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
-  // where Deno and JSR find the types of a module
-  for (const name of Object.keys(entries)) {
-    const file = `dist/${name}.js`;
-    await writeFile(file, `/* @ts-self-types="./${name}.d.ts" */\n${await readFile(file, "utf8")}`);
-  }
   await pruneDeclarations(Object.keys(entries));
+  await nameDeclarations(Object.keys(entries));
   for (const variant of VARIANTS) await cp(`build/kernel.${variant}.wasm`, `dist/kernel.${variant}.wasm`);
   await writeFile("dist/LICENSE.assemblyscript-loader.txt", await loaderNotice());
 }
@@ -129,6 +127,21 @@ async function pruneDeclarations(entries) {
   }
   for (const file of await readdir("dist", { recursive: true })) {
     if (file.endsWith(".d.ts") && !reached.has(file)) await rm(join("dist", file));
+  }
+}
+
+/** Says where the declarations of a module are, for Deno and JSR: most of them have no module of their name beside them. */
+async function nameDeclarations(entries) {
+  for (const name of entries) {
+    const file = `dist/${name}.js`;
+    await writeFile(file, `/* @ts-self-types="./${name}.d.ts" */\n${await readFile(file, "utf8")}`);
+  }
+  for (const name of await readdir("dist", { recursive: true })) {
+    if (!name.endsWith(".d.ts")) continue;
+    const file = join("dist", name);
+    const named = (statement, path) => `// @deno-types="${path}.d.ts"\n${statement}`;
+    const text = await readFile(file, "utf8");
+    await writeFile(file, text.replaceAll(/^(?:import|export)[^;]*? from "(\.[^"]*)\.js";/gm, named));
   }
 }
 

@@ -51,6 +51,7 @@ const PIECE = 2 ** 23;
 /** Numbers of workers as owners of blocks: 1 is the thread that made the memory. */
 let owners = 1;
 
+/** @internal */
 export class Connection {
   readonly #channel: Channel;
   readonly #runtime: Runtime;

@@ -22,7 +22,12 @@ export function entries(installed) {
 export function contents({ files, installed }) {
   const problems = files.filter((file) => !ALLOWED.test(file)).map((file) => `${file} does not belong in the tarball`);
   for (const file of REQUIRED) if (!files.includes(file)) problems.push(`${file} is missing in the tarball`);
-  const { exports } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+  const { exports, version } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+  const jsr = JSON.parse(readFileSync(join(ROOT, "jsr.json"), "utf8"));
+  if (jsr.version !== version) problems.push(`jsr.json has version ${jsr.version}, package.json ${version}`);
+  for (const [name, path] of entries(installed)) {
+    if (jsr.exports[name] !== path) problems.push(`jsr.json has not "${name}": "${path}"`);
+  }
   for (const [name, target] of Object.entries(exports)) {
     if (typeof target === "object" && Object.keys(target)[0] !== "types") problems.push(`"${name}": types come first`);
     for (const path of typeof target === "string" ? [target] : Object.values(target)) {
