@@ -62,10 +62,8 @@ import { flipByColumns } from "./svd/sign";
 import { decode, encode } from "./safetensors/convert";
 import { begin, openSlice, setSlice } from "./slice";
 import { lanczos as lanczosOf, lanczosBegin as lanczosBeginOf, lanczosScratch as lanczosScratchOf, lanczosStride as lanczosStrideOf, lanczosResiduals as lanczosResidualsOf } from "./svds/lanczos";
-import { NOTHING } from "./tasks";
 import {
-  isShared, joinTeam, perform, setReluctance, teamBytes, teamFork, teamJoin, teamLeave, teamSettle, teamSleep, teamStep, teamTake,
-  teamTrouble,
+  isShared, joinTeam, setReluctance, teamFork, teamJoin, teamLeave, teamSettle, teamSleep, teamStep, teamTake,
 } from "./team";
 import { activate } from "./training/activation";
 import { adamw } from "./training/adamw";
@@ -76,7 +74,7 @@ export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, set
 export { expandWeight, quantizedForward, quantizedForwardScratch, quantizeScratch, quantizeWeight };
 export { fromBfloat16, fromFloat16, markFinite, roundToOdd, toBfloat16, toFloat16 };
 export { lstsqRank };
-export { isShared, joinTeam, setReluctance, teamBytes, teamFork, teamJoin, teamLeave, teamSettle, teamSleep, teamStep, teamTake, teamTrouble };
+export { isShared, joinTeam, setReluctance, teamFork, teamJoin, teamLeave, teamSettle, teamSleep, teamStep, teamTake };
 
 export function packBytes(): usize {
   return PACK_BYTES;
@@ -89,11 +87,6 @@ export function isRelaxed(): bool {
 /** Guard words on each side of a block, in bytes: only the debug build, which keeps its assertions, wants them. */
 export function guardBytes(): i32 {
   return ASC_NO_ASSERT ? 0 : 64;
-}
-
-/** A fork and a join of so many tiles that do nothing. */
-export function forkNothing(tiles: i32): void {
-  perform(NOTHING, tiles, isShared(0, 0));
 }
 
 // Level 1

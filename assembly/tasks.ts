@@ -6,10 +6,7 @@ import { mergeTile, subtreeTile } from "./svd/bidiagonal_dc";
 import { sweepsTile } from "./svd/bidiagonal_qr";
 import { readPart } from "./svd/bidiagonalize";
 
-/** Nothing: for measuring a fork and a join. */
-export const NOTHING: i32 = 0;
-
-// Tasks that exist for both precisions: an even number for f32, and the next one for f64.
+// An even number for f32, and the next one for f64; others are nothing, for measuring a fork and a join.
 export const PACK: i32 = 2;
 export const MULTIPLY: i32 = 4;
 export const TRAILING: i32 = 6;

@@ -7,6 +7,7 @@
 //   i32 members that sleep, i32 caller that waits, i32 trouble, i32 end
 //   i32 naps that the caller waits for a member before it takes it for lost
 //   i32 task (-1: one of the bindings', bindings/range.ts), u32 address of its arguments, i32 result of the bindings' | their list
+// It is zeros at first.
 //
 // Nobody waits for a member that comes too late: it finds no tile. A tile is taken by compare and exchange of the whole word, so
 // what a member takes belongs to the task that it then reads: the caller goes on only when no member computes.
@@ -24,11 +25,6 @@ const ARGUMENTS: usize = 196;
 
 const TILE_BITS: i64 = 20;
 const TILES: i64 = (1 << 20) - 1;
-
-/** Bytes of the control block, zeros at first. */
-export function teamBytes(): i32 {
-  return 768;
-}
 
 /** Bytes of a task's arguments; tasks run within tiles of others have theirs behind them. */
 const ARGUMENT_BYTES: usize = 128;
@@ -158,11 +154,11 @@ const NAP: i64 = 1000000;
 export function teamJoin(): void {
   depth--;
   if (!ASC_FEATURE_THREADS) return;
-  for (let i = 0; i < SPINS; i++) if (atomic.load<i32>(control, COMPUTING) == 0) break;
-  for (let naps = 0; ; naps++) {
+  for (let i = 0; ; i++) {
     const computing = atomic.load<i32>(control, COMPUTING);
     if (computing == 0) break;
-    if (naps >= load<i32>(control, PATIENCE)) unreachable();
+    if (i < SPINS) continue;
+    if (i - SPINS >= load<i32>(control, PATIENCE)) unreachable();
     atomic.store<i32>(control, 1, WAITING);
     atomic.wait<i32>(control + COMPUTING, computing, NAP);
     atomic.store<i32>(control, 0, WAITING);
@@ -184,7 +180,7 @@ export function teamStep(spins: i32): i32 {
       if (task < 0) return 2 + tile;
       runTile(task, <usize>load<u32>(control, ARGUMENTS), tile);
     }
-    teamLeave();
+    teamLeave(false);
     return 1;
   }
   return 0;
@@ -200,18 +196,12 @@ export function teamSleep(): bool {
   return atomic.load<i32>(control, END) != 0;
 }
 
-/** A member has computed its tile. */
-export function teamLeave(): void {
+/** A member has computed its tile. With `trouble` it trapped there: the caller is to trap, too. */
+export function teamLeave(trouble: bool): void {
   if (!ASC_FEATURE_THREADS) return;
+  if (trouble) atomic.store<i32>(control, 1, TROUBLE);
   atomic.sub<i32>(control, 1, COMPUTING);
   if (atomic.load<i32>(control, WAITING) != 0) atomic.notify(control + COMPUTING, 1);
-}
-
-/** For a member that trapped in a tile: the caller must not wait for it, and is to trap, too. */
-export function teamTrouble(): void {
-  if (!ASC_FEATURE_THREADS) return;
-  atomic.store<i32>(control, 1, TROUBLE);
-  teamLeave();
 }
 
 /**
@@ -220,9 +210,9 @@ export function teamTrouble(): void {
  */
 export function teamSettle(end: bool): bool {
   if (!ASC_FEATURE_THREADS || size == 1) return true;
-  if (end) atomic.store<i32>(control, 1, END);
   while (teamTake() >= 0) {}
   if (end) {
+    atomic.store<i32>(control, 1, END);
     // sleepers wait for the word to change
     atomic.add<i64>(control, 1 << (2 * TILE_BITS));
     atomic.notify(control, -1);

@@ -674,8 +674,6 @@ export interface KernelExports {
   /** Bytes of packing memory that setPackMemory wants. */
   packBytes(): number;
   setPackMemory(pointer: number): void;
-  /** Bytes of a team's control block, zeros at first. */
-  teamBytes(): number;
   /** Makes this instance the caller (which = 0) or a member of a team of `size`; see assembly/team.ts. */
   joinTeam(control: number, size: number, which: number): void;
   /** Whether a task of so many operations is worth a fork; `least` of them take some fifty microseconds. */
@@ -688,16 +686,12 @@ export interface KernelExports {
   teamJoin(): void;
   /** A member's step: 0: there was no tile; 1: one was computed; else 2 + the number of a tile of the bindings' list. */
   teamStep(spins: number): number;
-  /** A member has computed its tile of the bindings' list. */
-  teamLeave(): void;
+  /** A member has computed its tile of the bindings' list, or with `trouble` it has trapped in it. */
+  teamLeave(trouble: number): void;
   /** A member sleeps until there may be a tile; 1: the team ends. */
   teamSleep(): number;
-  /** A member has trapped in a tile. */
-  teamTrouble(): void;
   /** After a trap of the caller: 1 when no member computes; with `end` members leave their loops. */
   teamSettle(end: number): number;
-  /** A fork and a join of tiles that do nothing. */
-  forkNothing(tiles: number): void;
   /** Another factor of the sizes from which on a team shares: 0: everything, Infinity: nothing. */
   setReluctance(factor: number): void;
   /** 1 where level 3 uses fused multiply-add. */

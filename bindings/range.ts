@@ -31,6 +31,8 @@ const HEAD = 11;
 /** Where a list stands in a team's control block, its numbers, and the result of its tiles. */
 export const LIST_OFFSET = 256;
 export const LIST_NUMBERS = 64;
+/** Bytes of a control block; zeros at first. */
+export const CONTROL_BYTES = LIST_OFFSET + 8 * LIST_NUMBERS;
 export const RESULT_OFFSET = 200;
 
 /** Writes a range; `names` are the kernel's exports in the module's order. */

@@ -4,7 +4,7 @@
 import type { Allocator } from "./allocator.js";
 import type { KernelExports } from "./exports.js";
 import type { PlatformUrl } from "./platform.js";
-import { LIST_NUMBERS, LIST_OFFSET, type Range, RESULT_OFFSET, runTile, writeRange } from "./range.js";
+import { CONTROL_BYTES, LIST_NUMBERS, LIST_OFFSET, type Range, RESULT_OFFSET, runTile, writeRange } from "./range.js";
 import type { MemberStart } from "./team_worker.js";
 import { builtin, type Channel, startWorker } from "./threads.js";
 
@@ -72,13 +72,12 @@ export class Team {
   readonly #blocks: number[] = [];
   #ended = false;
 
-  private constructor(options: TeamOptions, kernel: KernelExports) {
+  private constructor(options: TeamOptions) {
     this.#allocator = options.allocator;
     this.asked = options.size;
-    const bytes = kernel.teamBytes();
-    this.control = this.#allocate(bytes);
+    this.control = this.#allocate(CONTROL_BYTES);
     const { buffer } = options.memory;
-    new Uint8Array(buffer, this.control, bytes).fill(0);
+    new Uint8Array(buffer, this.control, CONTROL_BYTES).fill(0);
     // shared buffers stay valid when memory grows
     this.#list = new Float64Array(buffer, this.control + LIST_OFFSET, LIST_NUMBERS);
     this.#result = new Int32Array(buffer, this.control + RESULT_OFFSET, 1);
@@ -96,7 +95,7 @@ export class Team {
    * options.onLoss.
    */
   static async start(options: TeamOptions, kernel: KernelExports): Promise<Team> {
-    const team = new Team(options, kernel);
+    const team = new Team(options);
     const spinning = options.size <= availableThreads();
     const starting: Promise<void>[] = [];
     try {

@@ -49,7 +49,7 @@ function work({ module, memory, pack, control, size, index, spinning }: MemberSt
           if (before === seen) break;
           seen = before;
         }
-        kernel.teamLeave();
+        kernel.teamLeave(0);
       }
       if (step > 0) {
         idleSince = -1;
@@ -57,7 +57,7 @@ function work({ module, memory, pack, control, size, index, spinning }: MemberSt
       }
     } catch {
       // the caller traps, too, and says so
-      kernel.teamTrouble();
+      kernel.teamLeave(1);
       ({ kernel, routines } = join());
       continue;
     }
