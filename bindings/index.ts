@@ -1,17 +1,20 @@
 // The entry `lowrank`: kernel embedded, loaded by init().
 
 import { embedded } from "./embedded_kernels.js";
-import { type Init, makeInit } from "./load.js";
+import { type Capabilities, type InitOptions, makeInit } from "./load.js";
 
 export * from "./api.js";
 
 /**
  * Loads the kernel: picks the build with fused multiply-add where the engine has it, shared memory where the platform
- * allows it. Idempotent: concurrent and later calls share one promise; a failed call can be retried.
+ * allows it, and with `threads` a team of workers. Idempotent: concurrent and later calls share one promise; a failed call
+ * can be retried. Threads that cannot be had are no error: capabilities() says why.
  *
+ * @param options the build, threads, memory, and where the workers' file is
  * @returns what capabilities() returns
  * @throws Error (code "unsupported", "blocked_by_csp") that says what the platform lacks; Error (code
  *   "already_initialized") if other options were given before; TypeError or RangeError for wrong options
+ * @function
  * @example
  * ```ts
  * import { init } from "lowrank";
@@ -19,4 +22,4 @@ export * from "./api.js";
  * console.log(build, sharedMemory);
  * ```
  */
-export const init: Init = /* @__PURE__ */ makeInit(embedded);
+export const init: (options?: InitOptions) => Promise<Capabilities> = /* @__PURE__ */ makeInit(embedded);

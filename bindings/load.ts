@@ -110,11 +110,8 @@ export function isRunning(runtime: Runtime): boolean {
 /** @internal Where embedded kernels come from: the default entry imports one when it was chosen. */
 export type Embedded = (variant: Variant) => Promise<Uint8Array<ArrayBuffer>>;
 
-/** The type of `init`. */
-export type Init = (options?: InitOptions) => Promise<Capabilities>;
-
 /** @internal Makes the `init` of an entry; without `embedded`, options.kernel is required. */
-export function makeInit(embedded?: Embedded): Init {
+export function makeInit(embedded?: Embedded): (options?: InitOptions) => Promise<Capabilities> {
   return function init(options) {
     try {
       checkInit(options, embedded !== undefined);

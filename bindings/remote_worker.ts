@@ -184,7 +184,6 @@ async function call({ id, target, values, tells }: Request & { type: "call" }, s
   const options = { signal, ...(tells && { onProgress }) };
   let answer: Answer;
   try {
-    signal.throwIfAborted();
     const given = decodeValue(values, naming) as unknown[];
     const begun = takeSteps(() => invoke(target, given, options));
     const value = "steps" in begun ? await inTurns(begun.steps, options) : await begun.value;

@@ -1,6 +1,6 @@
 // The entry `lowrank/slim`: the same functions, the kernel supplied by the caller.
 
-import { type Init, makeInit } from "./load.js";
+import { type Capabilities, type InitOptions, makeInit } from "./load.js";
 
 export * from "./api.js";
 
@@ -8,6 +8,7 @@ export * from "./api.js";
  * As `init` of `lowrank`, with the kernel from `options.kernel`: for runtimes that refuse to compile bytes, and for
  * pages that serve the .wasm file themselves (`lowrank/kernel.simd.wasm` and its siblings).
  *
+ * @function
  * @example
  * ```ts
  * import { readFile } from "node:fs/promises";
@@ -17,4 +18,4 @@ export * from "./api.js";
  * await init({ kernel: readFile(path), memory: { shared: false } });
  * ```
  */
-export const init: Init = /* @__PURE__ */ makeInit();
+export const init: (options?: InitOptions) => Promise<Capabilities> = /* @__PURE__ */ makeInit();

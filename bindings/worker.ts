@@ -34,12 +34,16 @@ export interface ConnectOptions extends InitOptions {
  * each gives a promise; objects live there, and here are handles whose methods and properties give promises. Calls run in order.
  *
  * Where memory is shared (Node, Deno, Bun, isolated pages), arguments and results are the same storage on both sides, and
- * `threads` compute. Elsewhere arguments are copied, or moved with the option `transfer`, and results are moved.
+ * `threads` compute. Elsewhere arguments are copied, or moved with the option `transfer`, and results are moved. Tensors
+ * that come back are those of `lowrank`, whose functions work in this thread, too, after connect().
+ *
+ * A function among the arguments cannot be sent: a `LinearOperator` is a TypeError, the schedule of fit() is sent as its numbers.
  *
  * @param options init()'s, for the worker; and where the worker's file is
  * @returns the library in the worker; terminate() ends it
- * @throws Error (code "already_initialized") if init() was called before with another build or memory; the worker's error if it does
- *   not start
+ * @throws (as rejection) Error (code "already_initialized") if init() was called before with another build or memory; what init()
+ *   throws; TypeError if options.worker is no worker; the worker's error if it does not start. Calls reject with what the
+ *   function throws, with the signal's reason, and with an Error (code "terminated") once the worker has ended
  * @example
  * ```ts
  * import { connect } from "lowrank/worker";

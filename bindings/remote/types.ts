@@ -27,6 +27,7 @@ import type * as safetensors from "../safetensors.js";
 import type { Csr } from "../sparse/csr.js";
 import type { DType, Tensor } from "../tensor.js";
 import type { AdamW } from "../training/adamw.js";
+import type { Optimizer } from "../training/optimizer.js";
 import type { Sequential } from "../training/sequential.js";
 import type { Sgd } from "../training/sgd.js";
 import type { CallOptions } from "./connection.js";
@@ -74,17 +75,19 @@ export type RemoteArgument<T> = T extends Numbers
   ? T
   : T extends Living
     ? RemoteObject<T>
-    : T extends ReadonlyMap<infer K, infer V>
-      ? ReadonlyMap<K, RemoteArgument<V>>
-      : T extends readonly (infer V)[]
-        ? number extends V
-          ? T
-          : readonly RemoteArgument<V>[]
-        : T extends (...values: never[]) => unknown
-          ? T
-          : T extends object
-            ? { [Key in keyof T]: RemoteArgument<T[Key]> }
-            : T;
+    : T extends Optimizer
+      ? RemoteObject<AdamW> | RemoteObject<Sgd>
+      : T extends ReadonlyMap<infer K, infer V>
+        ? ReadonlyMap<K, RemoteArgument<V>>
+        : T extends readonly (infer V)[]
+          ? number extends V
+            ? T
+            : readonly RemoteArgument<V>[]
+          : T extends (...values: never[]) => unknown
+            ? T
+            : T extends object
+              ? { [Key in keyof T]: RemoteArgument<T[Key]> }
+              : T;
 
 /** Options take CallOptions, too: objects all of whose properties may be left out. */
 type WithCallOptions<T> =
@@ -180,7 +183,10 @@ interface Chosen {
   ): Promise<Procrustes<S>>;
 }
 
-/** The library in a worker. */
+/**
+ * The library in a worker: the functions and classes of `lowrank`, `lowrank/lora` and `lowrank/safetensors` by their names.
+ * What computes nothing (`scope`, `schedule`, `Tensor`, the errors) is imported from there.
+ */
 export type Remote = Chosen & {
   readonly [Key in Exclude<keyof Library, keyof Chosen>]: Library[Key] extends (...values: never[]) => unknown
     ? RemoteFunction<Library[Key]>

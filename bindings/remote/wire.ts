@@ -47,9 +47,12 @@ export interface ObjectReference {
   readonly class: string;
 }
 
-/** Containers whose items may be named; `plain` for objects that have a property $, `text` for a toString() of their own. */
+/**
+ * Containers whose items may be named; `plain` for objects that have a property $, `text` for a toString() of their own, `url` for
+ * what postMessage() does not know.
+ */
 export interface Container {
-  readonly $: "map" | "set" | "plain" | "text";
+  readonly $: "map" | "set" | "plain" | "text" | "url";
   readonly items: unknown;
 }
 
@@ -89,6 +92,11 @@ export function encode(value: unknown, naming: Naming, transfer: Transferable[],
   if (value instanceof Set) {
     return { $: "set", items: Array.from(value, (item) => encode(item, naming, transfer, path)) } satisfies Container;
   }
+  if (value instanceof URL) return { $: "url", items: value.href } satisfies Container;
+  // by its form: naming the global would make Node load its whole fetch implementation
+  if ("arrayBuffer" in value && "redirected" in value) {
+    throw new TypeError(`"${path}" expected a value that can be sent to a worker, got a Response: its blob() can`);
+  }
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return value;
   const items: { [key: string]: unknown } = {};
@@ -123,6 +131,7 @@ export function decodeValue(value: unknown, naming: Naming): unknown {
   }
   if (kind === "set")
     return new Set(((value as Container).items as unknown[]).map((item) => decodeValue(item, naming)));
+  if (kind === "url") return new URL((value as Container).items as string);
   if (kind === "text") return () => (value as Container).items;
   if (kind === "plain") return decodeItems((value as Container).items as object, naming);
   return naming.find(value as Exclude<Named, Container>);

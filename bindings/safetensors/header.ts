@@ -193,7 +193,7 @@ function checkEntry(name: string, value: unknown): Entry {
   if (hasLoneSurrogate(name)) throw wrong(name, "its name has half a surrogate pair");
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong(name, "not an object");
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
-  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BITS, dtype)) {
+  if (typeof dtype !== "string" || !Object.keys(DTYPE_BITS).includes(dtype)) {
     throw wrong(name, dtype === undefined ? "no dtype" : `unknown dtype ${quote(String(dtype))}`);
   }
   if (!isSizes(shape)) throw wrong(name, "its shape is not an array of lengths below 2^53");

@@ -251,6 +251,12 @@ describe.each(MODES)("connect(), shared memory: %s", (shared) => {
     const file = await remote.openSafetensors(bytes);
     expect(await file.names).toEqual(["w"]);
     expect((await file.tensor("w")).toArray()).toEqual([[1, 2]]);
+    const address = new URL(`data:application/octet-stream;base64,${Buffer.from(bytes).toString("base64")}`);
+    for (const source of [new Blob([bytes as Uint8Array<ArrayBuffer>]), address]) {
+      expect(await (await remote.openSafetensors(source, { maximumBytes: 1000 })).names).toEqual(["w"]);
+    }
+    const response = new Response(bytes as Uint8Array<ArrayBuffer>);
+    await expect(remote.openSafetensors(response)).rejects.toThrow(/"arguments\[0\]" expected .* got a Response/);
     const adapter = await new remote.LoraAdapter({ a: [[1, 2]], b: [[3]], alpha: 1 });
     const config = await new remote.LoraConfig({ r: 1 });
     const saved = await remote.saveAdapter({
