@@ -15,6 +15,9 @@ const PLATFORM = {
   Bytes: "Uint8Array",
 };
 
+/** What the types of a library in a worker are put together from: bindings/remote/types.ts. */
+const PARTS = ["Chosen", "Library", "Living", "Numbers", "RemoteArguments", "Statics"];
+
 /** The modules behind the entries of package.json that have types, and their names. */
 function entries() {
   const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
@@ -45,7 +48,7 @@ export async function writeDocs(out) {
     excludeInternal: true,
     excludePrivate: true,
     excludeProtected: true,
-    intentionallyNotExported: Object.keys(PLATFORM),
+    intentionallyNotExported: [...Object.keys(PLATFORM), ...PARTS],
     validation: { notExported: true, invalidLink: true, rewrittenLink: true, notDocumented: true },
     requiredToBeDocumented: ["Class", "Function", "Variable"],
     groupOrder: ["Functions", "Variables", "Classes", "*"],
