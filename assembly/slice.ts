@@ -39,7 +39,11 @@ export function openSlice(head: usize): void {
   left = sliceOperations;
 }
 
-/** What is left of the slice: for a driver that opens other slices inside it and then this one again. */
+/** The open slice and what is left of it: for a driver that opens others inside it and then this one again. */
+export function openHead(): usize {
+  return current;
+}
+
 export function remaining(): f64 {
   return left;
 }

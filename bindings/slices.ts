@@ -2,6 +2,7 @@
 // progress, end it, or let a worker read its messages: synchronous calls go through all steps at once (scope.ts, runSteps), a
 // worker returns to its message loop in between (remote_worker.ts).
 
+import { failure } from "./errors.js";
 import { MORE } from "./exports.js";
 import type { Runtime } from "./load.js";
 import type { Progress } from "./progress.js";
@@ -16,7 +17,9 @@ export type Steps<R> = Generator<Step, R, undefined>;
 export function* inSlices(slice: () => number, progress?: Step): Steps<number> {
   for (;;) {
     const result = slice();
-    if (result !== MORE) return result;
+    if (result >= 0) return result;
+    // nobody here sets the stop word
+    if (result !== MORE) throw failure("kernel_trap", "the kernel stopped in the middle of a computation");
     yield progress;
   }
 }

@@ -135,6 +135,13 @@ describe("a trap in the middle of a long call", () => {
     resident.dispose();
   });
 
+  test("svd: a result that means neither the end nor a slice is an Error, not a half-written result", () => {
+    vi.spyOn(kernel().f64, "gesvd").mockReturnValue(-2);
+    expect(() => library.svd(a)).toThrow(expect.objectContaining({ code: "kernel_trap" }));
+    vi.restoreAllMocks();
+    expect(library.svd(a).s.size).toBeGreaterThan(0);
+  });
+
   test("extractModel(): as a rejection, and the next call works", async () => {
     const open = async (w: typeof a) => all.openSafetensors(all.writeSafetensors({ "layer.weight": w }));
     const [base, tuned] = [await open(a), await open(b)];

@@ -13,7 +13,7 @@ import { gemmSlice } from "../blas/gemm";
 import { fill, setIdentity } from "../blas/matrix";
 import { epsilon, exponent, scaleByPowerOfTwo } from "../machine";
 import { at, get, lanes, set } from "../simd";
-import { begin, cursor, interrupted, openSlice, remaining, reopenSlice, setCursor, spend } from "../slice";
+import { begin, cursor, interrupted, openHead, openSlice, remaining, reopenSlice, setCursor, spend } from "../slice";
 import { MERGE, SUBTREES, taskOf } from "../tasks";
 import { isShared, perform, taskArguments } from "../team";
 import { bdsqr, bdsqrWork } from "./bidiagonal_qr";
@@ -141,11 +141,11 @@ function solveSubtrees<T>(node: i32, some: i32): f64 {
   task.vt = VT;
   task.order = ORDER;
   task.work = HEAD;
-  const head = HEAD, first = subtreeWork<T>(0), left = remaining();
+  const head = HEAD, first = subtreeWork<T>(0), outer = openHead(), left = remaining();
   perform(taskOf<T>(SUBTREES), some, isShared(<f64>some, 1));
   // this thread has worked on subtrees, too
   place<T>(task.n, task.d, task.e, task.ut, task.ldu, task.vt, task.ldv, task.order, head);
-  reopenSlice(head, left);
+  reopenSlice(outer, left);
   let operations: f64 = 0;
   for (let tile = 0; tile < some; tile++) operations += load<f64>(first + (subtreeWork<T>(tile) - subtreeWork<T>(0)));
   return operations;

@@ -538,3 +538,16 @@ test.each(["qr", "dc", "jacobi"] as const)(
     expect(failuresOf(a, "f64", driver)).toEqual([]);
   },
 );
+
+// divide and conquer of these ends in its first slice
+test.each(DTYPES.flatMap((dtype) => [256, 300, 520].map((n) => [dtype, n] as const)))(
+  "svd() of matrices that deflate at once keeps every ratio below 50, %s, order %i",
+  (dtype, n) => {
+    const identity = diagonal(n, n, range(n).fill(1));
+    const clustered = bidiagonal(
+      range(n).map((i) => (i % 3) + 1),
+      range(n).map(() => (dtype === "f32" ? 1e-9 : 1e-18)),
+    );
+    for (const a of [identity, clustered]) expect(failuresOf(a, dtype, "dc")).toEqual([]);
+  },
+);

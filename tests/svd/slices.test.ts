@@ -77,8 +77,19 @@ describe.each(DTYPES)("gesvd(), %s", (dtype) => {
     }
   });
 
-  test("gesvd() counts its operations and ends a slice at the stop word", () => {
-    const a = randomMatrix(90, 90, random);
+  // from 256 on divide and conquer opens slices of its own for its subtrees
+  test.each([
+    ["300×300", randomMatrix(300, 300, random)],
+    ["the identity", bidiagonal(new Float64Array(300).fill(1), 0)],
+    ["a bidiagonal that deflates", bidiagonal(new Float64Array(300).fill(0.7), 1e-9)],
+  ])("gesvd() with subtrees gives the bits of one call, however it is cut: %s", (_, a) => {
+    const whole = decompose(dtype, a, 1, DRIVERS.dc, Number.POSITIVE_INFINITY);
+    expect(whole.slices).toBe(1);
+    for (const slice of [1e5, 3e6]) expect(decompose(dtype, a, 1, DRIVERS.dc, slice).result).toEqual(whole.result);
+  });
+
+  test.each([90, 300])("gesvd() counts its operations and ends a slice at the stop word, %i", (n) => {
+    const a = randomMatrix(n, n, random);
     const whole = decompose(dtype, a, 1, DRIVERS.dc, Number.POSITIVE_INFINITY);
     let calls = 0;
     let before = 0;
@@ -91,7 +102,7 @@ describe.each(DTYPES)("gesvd(), %s", (dtype) => {
       stop[0] = calls % 3 === 2 ? 1 : 0;
     });
     expect(calls).toBeGreaterThan(6);
-    expect(before).toBeGreaterThan(90 ** 3);
+    expect(before).toBeGreaterThan(n ** 3);
     expect(resumed.result).toEqual(whole.result);
   });
 });
