@@ -173,14 +173,16 @@ export function gemv<T>(
     task.transposed = transposed;
     task.m = m;
     task.n = n;
-    task.part = ((transposed ? n : m) / 16 + 8) & -8;
+    // of A's rows long pieces, which are read as streams
+    const outputs = transposed ? n : m;
+    task.part = (max<i32>(outputs / 16, transposed ? 512 : 0) + 8) & -8;
     task.a = a;
     task.lda = lda;
     task.x = x;
     task.incx = incx;
     task.y = y;
     task.incy = incy;
-    perform(taskOf<T>(GEMV), ((transposed ? n : m) + task.part - 1) / task.part, true);
+    perform(taskOf<T>(GEMV), (outputs + task.part - 1) / task.part, true);
   } else if (transposed) {
     if (incy == 1) {
       scaleOrClear<T>(n, beta, y, 1);

@@ -5,7 +5,7 @@ import { commonDtype, copyIn, decode, place, type Source, type TensorLike } from
 import type { Runtime } from "../load.js";
 import { run } from "../scope.js";
 import { routineOf, share } from "../share.js";
-import { type DType, Tensor } from "../tensor.js";
+import { bytesOf, type DType, Tensor } from "../tensor.js";
 
 /** Integers of an index list: plain, or in an integer array of at most 32 bits. */
 export type IndexList =
@@ -268,8 +268,9 @@ export function multiplyCsr(runtime: Runtime, a: Csr, transposed: boolean, b: nu
     const lists = [data.pointer, indices.pointer, indptr.pointer, x, b, out, b];
     const values = transposed ? [0, 0, m, n, ...lists] : [0, 0, b, ...lists];
     const range = { routine, length: transposed ? b : m, values, begin: 0, end: 1 };
-    // a column for itself costs as much as a strip; memory bounds the speed
-    const cut = transposed ? { unit: 16, least: 16 } : {};
+    // a column for itself costs as much as the kernel's strip of 128 bytes; memory bounds the speed
+    const strip = 128 / bytesOf(a.dtype);
+    const cut = transposed ? { unit: strip, least: strip } : {};
     if (share(runtime, 4 * a.nnz * Math.max(b, 4), range, cut) !== undefined) return;
   }
   if (transposed) csrmmTransposed(0, b, m, n, data.pointer, indices.pointer, indptr.pointer, x, b, out, b);
