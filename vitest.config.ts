@@ -16,7 +16,9 @@ export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/
     test: {
       name,
       include: [pattern],
-      exclude: pattern.includes("large") ? [] : ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**", "tests/web/**"],
+      exclude: pattern.includes("large")
+        ? []
+        : ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**", "tests/web/**"],
       setupFiles: ["tests/support/setup.ts"],
       env: { LOWRANK_BUILD: name },
       testTimeout: 120_000,

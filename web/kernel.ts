@@ -1,26 +1,20 @@
-// The kernel as this page has it: in two workers, so that what takes seconds does not hold up what a visitor waits for.
+// The kernel as this page has it: in workers by name. Calls of a worker run one after the other, so what takes seconds has one of
+// its own, and does not hold up a picture that moves or another panel.
 
 import { connect, type Remote } from "lowrank/worker";
 
-/** What takes long gets half of the cores: the others answer meanwhile. */
-const HALF = Math.max(1, (navigator.hardwareConcurrency || 2) >> 1);
+export type Name = "picture" | "background" | "adapter" | "train";
 
-const started = new Map<string, Promise<Remote>>();
+/** Threads of each: half of the cores, as two workers may be busy at once. */
+const THREADS = Math.max(1, (navigator.hardwareConcurrency || 2) >> 1);
 
-/** Answers at once: a picture while the slider moves, a digit that was drawn. */
-export function kernel(): Promise<Remote> {
-  return start("front", HALF);
-}
+const started = new Map<Name, Promise<Remote>>();
 
-/** Works on what takes seconds: an exact decomposition, an extraction, a training. */
-export function background(): Promise<Remote> {
-  return start("background", HALF);
-}
-
-function start(name: string, threads: number | "auto"): Promise<Remote> {
+/** The library in a worker, which is started when it is first asked for. From then on tensors can be made on the page, too. */
+export function worker(name: Name): Promise<Remote> {
   const known = started.get(name);
   if (known !== undefined) return known;
-  const remote = connect({ threads });
+  const remote = connect({ threads: THREADS });
   started.set(name, remote);
   // what failed may be tried again
   remote.catch(() => started.delete(name));

@@ -2,7 +2,7 @@
 
 import { truncationRank } from "lowrank";
 import type { Remote } from "lowrank/worker";
-import { background } from "../kernel.js";
+import { worker } from "../kernel.js";
 import type { TaskOptions } from "../ui/task.js";
 
 export type ModelFile = Awaited<ReturnType<Remote["openSafetensors"]>>;
@@ -50,7 +50,7 @@ export async function openFiles(files: readonly File[], { signal, onProgress }: 
   const indices = files.filter(({ name }) => name.endsWith(".index.json"));
   const weights = files.filter(({ name }) => !name.endsWith(".json"));
   const sharded = weights.filter(({ name }) => SHARD.test(name));
-  const remote = await background();
+  const remote = await worker("adapter");
   const attempt = async (name: string, open: () => Promise<void>) => {
     try {
       await open();
@@ -114,7 +114,7 @@ async function describeAdapter(name: string, file: AdapterFile, { signal, onProg
 
 /** The adapter that turns one model into another. */
 export async function extract(base: Model, tuned: Model, rule: Rule, maxRank: number, options: TaskOptions) {
-  const remote = await background();
+  const remote = await worker("adapter");
   const { file, report } = await remote.extractModel(base.file, tuned.file, { ...rule, maxRank, ...options });
   const adapter = await describeAdapter(`${tuned.name} − ${base.name}`, file, options);
   for (const [i, layer] of adapter.layers.entries()) layer.extraction = report.layers[i]?.error ?? 0;
@@ -123,7 +123,7 @@ export async function extract(base: Model, tuned: Model, rule: Rule, maxRank: nu
 
 /** A smaller adapter. */
 export async function resize(adapter: Adapter, rule: Rule, options: TaskOptions) {
-  const remote = await background();
+  const remote = await worker("adapter");
   const { file, report } = await remote.resizeAdapterFile(adapter.file, rule, options);
   return { adapter: await describeAdapter(`${adapter.name}, resized`, file, options), report };
 }
@@ -144,13 +144,13 @@ export function together(layers: readonly { norm: number }[], errors: readonly n
 
 /** PEFT's two files by their names. */
 export async function saved(adapter: Adapter): Promise<Record<string, Uint8Array<ArrayBuffer>>> {
-  const remote = await background();
+  const remote = await worker("adapter");
   return (await remote.saveAdapter(adapter.file, { format: "peft" })) as Record<string, Uint8Array<ArrayBuffer>>;
 }
 
 /** The model's file with the adapter in its weights, as a stream: no more than a few rows of a weight are in memory. */
 export async function merged(model: Model, adapter: Adapter): Promise<ReadableStream<Uint8Array>> {
-  const remote = await background();
+  const remote = await worker("adapter");
   return remote.mergeModel(model.file, adapter.file) as unknown as Promise<ReadableStream<Uint8Array>>;
 }
 

@@ -132,7 +132,7 @@ function resultTable({ name, work, bars, apart }: Result): HTMLElement {
       make("td", {}, isOurs ? `${digits(times)} ×` : ""),
     );
   });
-  const head = ["", "", "GFLOP/s", "a run", "faster"].map((text) => make("th", { scope: "col" }, text));
+  const head = ["By", "Rate", "GFLOP/s", "A run", "Faster"].map((text) => make("th", { scope: "col" }, text));
   return make(
     "table",
     {},

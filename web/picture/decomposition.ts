@@ -2,7 +2,7 @@
 // all of them in the background.
 
 import { type Tensor, truncationRank } from "lowrank";
-import { background, kernel } from "../kernel.js";
+import { worker } from "../kernel.js";
 import type { TaskOptions } from "../ui/task.js";
 
 /** What the first look has of each channel. */
@@ -27,7 +27,7 @@ export interface Decomposition {
 
 /** The largest values by random vectors (Halko, Martinsson and Tropp): a few products, whatever the size. */
 export async function firstLook(channels: Tensor[], { signal }: TaskOptions): Promise<Decomposition> {
-  const remote = await kernel();
+  const remote = await worker("picture");
   const rank = Math.min(FIRST, ...(channels[0] as Tensor).shape);
   const factors: Factors[] = [];
   const norms: number[] = [];
@@ -44,7 +44,7 @@ export async function decompose(
   norms: number[],
   { signal, onProgress }: TaskOptions,
 ): Promise<Decomposition> {
-  const remote = await background();
+  const remote = await worker("background");
   const factors: Factors[] = [];
   for (const [i, channel] of channels.entries()) {
     const options = {

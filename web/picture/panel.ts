@@ -1,7 +1,7 @@
 // The panel "Picture": what moves when the slider does. The numbers come from decomposition.ts and sums.ts.
 
 import type { Tensor } from "lowrank";
-import { kernel } from "../kernel.js";
+import { worker } from "../kernel.js";
 import { offerCode } from "../ui/code.js";
 import { chosen, element, make, onChoice } from "../ui/dom.js";
 import { acceptFiles, fetchData, showSizes } from "../ui/files.js";
@@ -18,6 +18,8 @@ const MOVING = 400_000;
 /** Operations between two kept sums: some milliseconds for moving pictures, less than half a second for whole ones. */
 const FLOPS = { moving: 2e8, whole: 5e9 };
 const FIRST_RANK = 20;
+/** Values below this part of the largest are what rounding left. */
+const ROUNDING = 1e-8;
 const LISTED = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000];
 
 const CHANNELS = [
@@ -62,6 +64,8 @@ class PicturePanel {
   /** What is wanted on the screen and not there yet; a whole picture follows a moving one. */
   #wanted: { moving: boolean; whole: boolean; since: number } | undefined;
   #drawing: Promise<void> | undefined;
+  /** The picture that is being drawn. */
+  #drawn: Promise<void> | undefined;
   #wholeDrawing: AbortController | undefined;
 
   constructor(section: HTMLElement) {
@@ -91,7 +95,7 @@ class PicturePanel {
     const picture = await this.#task.run(
       "Looking at the largest singular values …",
       async (options) => {
-        const [file] = await Promise.all([load(), kernel()]);
+        const [file] = await Promise.all([load(), worker("picture")]);
         const decoded = await decodePicture(file);
         options.signal.throwIfAborted();
         await this.#show(name, decoded, await firstLook(decoded.channels, options), options);
@@ -127,7 +131,7 @@ class PicturePanel {
 
   /** Puts a decomposition on the screen. */
   async #show(name: string, picture: Picture, decomposition: Decomposition, { signal }: TaskOptions): Promise<void> {
-    const remote = await kernel();
+    const remote = await worker("picture");
     const { width, height, channels } = picture;
     const shown = Math.min(
       1,
@@ -144,9 +148,7 @@ class PicturePanel {
       await whole.keep(FLOPS.whole, channels, signal);
     }
     signal.throwIfAborted();
-    this.#wholeDrawing?.abort();
-    await this.#drawing;
-    this.#release(picture);
+    const before = this.#shown;
     this.#shown = { name, picture, decomposition, whole, moving, original };
     for (const [canvas, sums] of [[this.#canvas.whole, whole] as const, [this.#canvas.moving, moving] as const]) {
       if (canvas.width !== sums.width) canvas.width = sums.width;
@@ -154,16 +156,9 @@ class PicturePanel {
     }
     this.#describe();
     this.#choose(this.#rank);
+    await this.#drawn;
+    if (before !== undefined) release(before, picture);
     await this.#drawing;
-  }
-
-  /** Gives back what is on the screen, but for a picture that stays. */
-  #release(next: Picture): void {
-    if (this.#shown === undefined) return;
-    const { picture, decomposition, whole, moving, original } = this.#shown;
-    const factors = decomposition.factors.map(({ s }) => s);
-    for (const one of [whole, moving, ...original, ...factors]) one.dispose();
-    if (picture !== next) for (const channel of picture.channels) channel.dispose();
   }
 
   /** What does not depend on the rank that is chosen. */
@@ -196,7 +191,10 @@ class PicturePanel {
       value: digits,
       onPick: (i) => this.#choose(i),
     });
-    this.#plot.set(index, ...values.map((list) => list.map((value) => (value > 0 ? value : null))));
+    this.#plot.set(
+      index,
+      ...values.map((list) => list.map((value) => (value > ROUNDING * (list[0] as number) ? value : null))),
+    );
     const shares = [0.9, 0.99, 0.999].map((energy) => {
       const k = rankOf(decomposition, energy);
       return `${100 * energy} % of the energy: rank ${k === undefined ? `above ${most}` : k}`;
@@ -241,10 +239,12 @@ class PicturePanel {
       const { moving, whole, since } = this.#wanted;
       if (moving) {
         this.#wanted.moving = false;
-        await this.#draw("moving", since);
+        this.#drawn = this.#draw("moving", since);
+        await this.#drawn;
       } else if (whole) {
         this.#wanted.whole = false;
-        await this.#draw("whole", since);
+        this.#drawn = this.#draw("whole", since);
+        await this.#drawn;
       } else {
         this.#wanted = undefined;
       }
@@ -273,4 +273,11 @@ class PicturePanel {
         ? `${duration(performance.now() - since)} at full size`
         : `${duration(performance.now() - start)} while it moves`;
   }
+}
+
+/** Gives back what was on the screen, but for a picture that stays. */
+function release({ picture, decomposition, whole, moving, original }: Shown, next: Picture): void {
+  const values = decomposition.factors.map(({ s }) => s);
+  for (const one of [whole, moving, ...original, ...values]) one.dispose();
+  if (picture !== next) for (const channel of picture.channels) channel.dispose();
 }

@@ -1,7 +1,7 @@
 // Pictures of rank k at some size: the sum of k columns of U times as many rows of S·Vᵀ. Sums are kept at some ranks, so that
 // every other one is a few terms away, and a frame costs as much at rank 1000 as at rank 10.
 
-import { empty, type Tensor } from "lowrank";
+import { empty, type Tensor, tensor } from "lowrank";
 import type { Remote } from "lowrank/worker";
 import { turn } from "../ui/dom.js";
 import type { Factors } from "./decomposition.js";
@@ -22,7 +22,6 @@ export class Sums {
   readonly #right: Tensor[];
   /** By rank; at 0 it is black, and needs no memory. */
   readonly #kept = new Map<number, Tensor[]>();
-  readonly #out: Tensor[];
   readonly height: number;
   readonly width: number;
 
@@ -33,7 +32,6 @@ export class Sums {
     this.#right = right;
     [this.height] = (left[0] as Tensor).shape as [number];
     [, this.width] = (right[0] as Tensor).shape as [number, number];
-    this.#out = left.map(() => empty([this.height, this.width], "f32"));
   }
 
   /** At the size of the picture itself. Takes the factors over. */
@@ -78,53 +76,51 @@ export class Sums {
     );
   }
 
-  /** The picture of rank k, from the top: while one strip is drawn, the next is computed. Strips are valid until the next picture. */
+  /** The picture of rank k, from the top: while one strip is drawn, the next is computed. A strip is valid until the next one. */
   async *picture(k: number, signal: AbortSignal): AsyncGenerator<Strip, void> {
     const rows = Math.max(1, Math.floor(LARGE / this.width));
     let next = this.#strip(k, 0, rows, signal);
     for (let row = 0; row < this.height; row += rows) {
       const channels = await next;
-      signal.throwIfAborted();
       if (row + rows < this.height) {
         next = this.#strip(k, row + rows, rows, signal);
         // whoever stops in between does not wait for it
         next.catch(() => {});
       }
-      yield { row, channels };
+      try {
+        yield { row, channels };
+      } finally {
+        for (const channel of channels) channel.dispose();
+      }
     }
   }
 
   async #strip(k: number, row: number, rows: number, signal: AbortSignal): Promise<Tensor[]> {
     await turn();
+    signal.throwIfAborted();
     const from = [0, ...this.#kept.keys()].reduce((best, one) => (Math.abs(one - k) < Math.abs(best - k) ? one : best));
     const [first, end] = [Math.min(from, k), Math.max(from, k)];
     const sums = this.#kept.get(from);
     const below = Math.min(this.height, row + rows);
     const parts: Tensor[] = [];
-    const products = this.#out.map((whole, c) => {
-      const out = whole.subtensor(row, below);
-      if (sums !== undefined) out.data.set((sums[c] as Tensor).subtensor(row, below).data);
-      const left = (this.#left[c] as Tensor).subtensor(row, below).transpose().subtensor(first, end).transpose();
+    const products = this.#left.map((factor, c) => {
+      const left = factor.subtensor(row, below).transpose().subtensor(first, end).transpose();
       const right = (this.#right[c] as Tensor).subtensor(first, end);
       parts.push(left, right);
+      if (sums === undefined) return this.#remote.matmul(left, right, { signal });
       // terms are added to a sum of less, or taken away from a sum of more
-      return this.#remote.matmul(left, right, {
-        alpha: from < k ? 1 : -1,
-        beta: sums === undefined ? 0 : 1,
-        out,
-        signal,
-      });
+      const out = tensor((sums[c] as Tensor).subtensor(row, below));
+      return this.#remote.matmul(left, right, { alpha: from < k ? 1 : -1, beta: 1, out, signal });
     });
     try {
-      await Promise.all(products);
+      return await Promise.all(products);
     } finally {
       for (const part of parts) part.dispose();
     }
-    return this.#out.map((whole) => whole.subtensor(row, below));
   }
 
   dispose(): void {
-    for (const one of [this.#left, this.#right, this.#out, ...this.#kept.values()].flat()) one.dispose();
+    for (const one of [this.#left, this.#right, ...this.#kept.values()].flat()) one.dispose();
   }
 }
 

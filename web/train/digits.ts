@@ -56,8 +56,8 @@ export function quarterTurn(image: ArrayLike<number>): Float32Array {
 }
 
 /**
- * A drawing as MNIST's digits are: its box scaled to 20 pixels, each the average of what it covers, and the centre of mass in the
- * centre of 28 × 28.
+ * A drawing as MNIST's digits are: its box scaled to 20 pixels, each the average of what it covers, and the centre of mass on pixel
+ * (14, 14) of 28 × 28, counted from 0.
  *
  * @param ink 0 to 255, `side` × `side`
  * @returns undefined if there is nothing
@@ -79,8 +79,8 @@ export function normalize(ink: Uint8Array, side: number): Float32Array<ArrayBuff
       const [toX, toY] = [Math.floor((x - left) * scale), Math.floor((y - top) * scale)];
       small[toY * SIDE + toX] = (small[toY * SIDE + toX] as number) + value;
       mass += value;
-      atX += value * (toX + 0.5);
-      atY += value * (toY + 0.5);
+      atX += value * toX;
+      atY += value * toY;
     }
   }
   const [shiftX, shiftY] = [Math.round(SIDE / 2 - atX / mass), Math.round(SIDE / 2 - atY / mass)];

@@ -2,7 +2,7 @@
 
 import type { Tensor } from "lowrank";
 import type { Remote } from "lowrank/worker";
-import { background } from "../kernel.js";
+import { worker } from "../kernel.js";
 import type { Digits } from "./digits.js";
 
 const [INPUTS, HIDDEN, CLASSES] = [784, 256, 10];
@@ -38,11 +38,16 @@ export class Network {
 
   /** Trains all weights from a random start; from then on they are frozen. */
   static async learn(digits: Digits, heldOut: Digits, seed: number, training: Training): Promise<Network> {
-    const remote = await background();
+    const remote = await worker("train");
     const hidden = await startLayer(remote, INPUTS, HIDDEN, seed);
     const output = await startLayer(remote, HIDDEN, CLASSES, seed + 1);
     const model = await new remote.Sequential([hidden, "relu", output]);
-    await train(remote, model, digits, heldOut, seed, training);
+    try {
+      await train(remote, model, digits, heldOut, seed, training);
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
     const first = await new remote.LoraLinear(await weightsOf(hidden));
     const second = await new remote.LoraLinear(await weightsOf(output));
     model.dispose();

@@ -2,7 +2,7 @@
 
 import { downloadZip } from "client-zip";
 import { empty, type Tensor } from "lowrank";
-import { kernel } from "../kernel.js";
+import { worker } from "../kernel.js";
 import { offerCode } from "../ui/code.js";
 import { download, element, make } from "../ui/dom.js";
 import { showSizes } from "../ui/files.js";
@@ -77,7 +77,7 @@ class TrainPanel {
   /** Digits once, then the network from its random start. */
   async #trainBase(): Promise<void> {
     await this.#run("Training the network …", async (options, training) => {
-      await kernel();
+      await worker("train");
       if (this.#data === undefined) {
         this.#task.say("Loading digits …");
         const { trained, heldOut } = await loadDigits();
@@ -158,6 +158,7 @@ class TrainPanel {
         points.map(([, { loss }]) => loss ?? null),
         points.map(([, point]) => point.accuracy ?? null),
       );
+      element("train-seen", HTMLElement).textContent = inWords(points.map(([, point]) => point));
     };
     for (const button of Object.values(this.#buttons)) button.disabled = true;
     await this.#task.run(doing, (options) =>
@@ -334,6 +335,17 @@ class TrainPanel {
 
 function everySecondTurned({ y }: Digits): { row: number; turned: boolean }[] {
   return Array.from(y, (_, row) => ({ row, turned: row % 2 === 0 }));
+}
+
+/** What the plot shows: where loss and accuracy began, and where they are. */
+function inWords(points: readonly { loss?: number; accuracy?: number }[]): string {
+  const range = (name: string, values: (number | undefined)[], show: (value: number) => string) => {
+    const known = values.filter((value) => value !== undefined);
+    return known.length === 0 ? [] : [`${name} from ${show(known[0] as number)} to ${show(known.at(-1) as number)}`];
+  };
+  const losses = points.map(({ loss }) => loss);
+  const accuracies = points.map(({ accuracy: right }) => right);
+  return [...range("loss", losses, threeDigits), ...range("accuracy", accuracies, percent)].join(", ");
 }
 
 /** The share of an answer in the softmax. */

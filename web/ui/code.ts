@@ -19,7 +19,7 @@ export function offerCode(host: HTMLElement, names: readonly string[]): void {
   for (const [i, name] of names.entries()) {
     const button = make("button", { type: "button", class: "link" }, name);
     button.addEventListener("click", () => void show(name));
-    host.append(i === 0 ? "" : ", ", button);
+    host.append(button, i < names.length - 1 ? ", " : "");
   }
 }
 

@@ -90,7 +90,12 @@ export class Plot {
       this.#plot.over.addEventListener("click", ({ offsetX }) => onPick(this.#plot.posToVal(offsetX, "x")));
     }
     new ResizeObserver(() => this.#plot.setSize(sizeOf(host))).observe(host);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#plot.redraw());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this.#plot.redraw();
+      const names = this.#plot.root.querySelectorAll<HTMLElement>(".u-legend .u-marker");
+      for (const [i, name] of [...names].slice(-lines.length).entries())
+        name.style.borderColor = color(lines[i]?.color ?? "");
+    });
   }
 
   /** The points of all lines: x, and the y of each; no number is a gap. */
@@ -114,7 +119,7 @@ export class Plot {
 
 function sizeOf(host: HTMLElement): { width: number; height: number } {
   // below is the line that names the colours and shows the values under the pointer
-  return { width: Math.max(host.clientWidth, 100), height: Math.max(host.clientHeight - 44, 100) };
+  return { width: Math.max(host.clientWidth, 100), height: Math.max(host.clientHeight - 52, 100) };
 }
 
 function color(name: string): string {

@@ -28,7 +28,9 @@ export function digits(value: number): string {
 export function percent(fraction: number): string {
   const distance = 100 * Math.min(Math.abs(fraction), Math.abs(1 - fraction));
   const places = distance === 0 ? 0 : Math.min(6, Math.max(1, 1 - Math.floor(Math.log10(distance))));
-  return `${(100 * fraction).toFixed(places)} %`;
+  const text = (100 * fraction).toFixed(places);
+  // what is not all is not said to be all
+  return fraction < 1 && Number(text) === 100 ? "> 99.999999 %" : `${text} %`;
 }
 
 /** A time with its unit. */

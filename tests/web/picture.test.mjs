@@ -1,0 +1,224 @@
+import { init, lowRank, svdvals, tensor } from "lowrank";
+import { beforeAll, describe, expect, test } from "vitest";
+import { digits, percent } from "../../web/ui/text.ts";
+import { expectFluent, finished, note, record, screenshot, textOf, useBrowser, withPage } from "./support/page.mjs";
+import { makePicture } from "./support/pictures.mjs";
+
+const used = useBrowser();
+const small = makePicture(300, 220);
+const large = makePicture(2048, 2048);
+const middle = makePicture(1200, 1000);
+
+beforeAll(() => init());
+
+/** Chooses an image and waits for all of its values. */
+async function take(page, { path }) {
+  await page.setInputFiles("#picture-file", path);
+  const { text, error } = await finished(page, "picture");
+  expect(error).toBe("");
+  return text;
+}
+
+/** Does something that draws a whole picture, and waits for it. */
+async function drawn(page, act) {
+  const before = await page.evaluate(() => performance.getEntriesByName("whole picture").length);
+  await act();
+  await page.waitForFunction((n) => performance.getEntriesByName("whole picture").length > n, before);
+}
+
+const choose = (page, rank) =>
+  drawn(page, async () => {
+    await page.fill("#picture-rank", `${rank}`);
+    await page.press("#picture-rank", "Enter");
+  });
+
+const durations = (page, name) =>
+  page.evaluate((one) => performance.getEntriesByName(one).map(({ duration }) => duration), name);
+
+/** The table of singular values: i and the value of each channel. */
+const tableOf = (page) =>
+  page
+    .locator("#picture-values tr")
+    .evaluateAll((rows) => rows.map((row) => [...row.children].map(({ textContent }) => textContent)));
+
+/** The channels that a canvas shows. */
+const pixels = (page) =>
+  page.evaluate(() => {
+    const canvas = document.querySelector("#picture-whole");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return [0, 1, 2].map((c) => Array.from({ length: data.length / 4 }, (_, i) => data[4 * i + c]));
+  });
+
+describe.each([true, false])("isolated: %s", (isolated) => {
+  test("values, errors and pixels are those that Node computes", async () => {
+    const { channels, width, height } = small;
+    const matrices = channels.map((channel) => tensor(channel, { shape: [height, width] }));
+    await withPage(used, "picture", { isolated }, async (page) => {
+      await record(used, page);
+      expect(await take(page, small)).toMatch(/^All 220 singular values of each channel/);
+      const rows = await tableOf(page);
+      const values = matrices.map((matrix) => svdvals(matrix).data);
+      for (const row of rows) {
+        const [i, ...shown] = row;
+        expect(shown).toEqual(values.map((list) => digits(list[i - 1])));
+      }
+      expect(rows.length).toBe(9);
+
+      const rank = 12;
+      await choose(page, rank);
+      const kept = matrices.map((matrix) => lowRank(matrix, { rank }));
+      const total = values.flatMap((list) => [...list]).reduce((sum, value) => sum + value ** 2, 0);
+      const lost = kept.reduce((sum, { error }) => sum + error.frobenius ** 2, 0);
+      expect(await textOf(page, "picture-energy")).toBe(percent(1 - lost / total));
+      expect(await textOf(page, "picture-loss")).toBe(percent(Math.sqrt(lost / total)));
+      expect(await textOf(page, "picture-factors")).toMatch(
+        new RegExp(`^${digits((4 * 3 * rank * (width + height + 1)) / 1000)} kB as f32`),
+      );
+
+      await expectFluent(used, page, `small picture, ${isolated ? "isolated" : "not isolated"}`);
+
+      const shown = await pixels(page);
+      for (const [c, { u, s, vt }] of kept.entries()) {
+        const [left, right] = [u.data, vt.data];
+        for (const [y, x] of [
+          [0, 0],
+          [17, 250],
+          [100, 100],
+          [219, 299],
+        ]) {
+          let value = 0;
+          for (let k = 0; k < rank; k++) value += left[y * rank + k] * s.data[k] * right[k * width + x];
+          expect(Math.abs(shown[c][y * width + x] - Math.min(255, Math.max(0, value)))).toBeLessThan(0.51);
+        }
+      }
+      // of full rank it is the picture itself; one less is not
+      await choose(page, 220);
+      expect((await pixels(page))[1]).toEqual([...channels[1]]);
+      await choose(page, 3);
+      await drawn(page, () => page.check("input[value=difference]"));
+      expect(new Set((await pixels(page))[0]).size).toBeGreaterThan(50);
+      await drawn(page, () => page.check("input[value=original]"));
+      expect((await pixels(page))[2]).toEqual([...channels[2]]);
+    });
+  });
+
+  test("first picture, exact values, frames, full size", async () => {
+    const { path, channels, width, height } = isolated ? large : middle;
+    const where = `${width} × ${height}, ${isolated ? "isolated" : "not isolated"}`;
+    const count = Math.min(width, height).toLocaleString("en-US");
+    await withPage(used, "picture", { isolated }, async (page) => {
+      await record(used, page);
+      await page.setInputFiles("#picture-file", path);
+      await page.waitForFunction(() => performance.getEntriesByName("first picture").length > 0);
+      const [first] = await durations(page, "first picture");
+      note(`${where}: first picture`, `${first.toFixed(0)} ms (promised 3000)`);
+      expect(first).toBeLessThan(9000);
+      note(`${where}: frames while the exact values are computed`, (await slide(page)).text);
+      const { text, error } = await finished(page, "picture", 80_000);
+      expect(error).toBe("");
+      note(where, text);
+      expect(text.startsWith(`All ${count} singular values`) || text.startsWith("First picture")).toBe(true);
+
+      const { median, text: frames } = await slide(page);
+      note(`${where}: frames over all ranks`, frames);
+      expect(median).toBeLessThan(100);
+      const times = [];
+      for (const share of [0.01, 0.12, 0.3, 0.5, 0.83]) {
+        await choose(page, Math.round(share * Math.min(width, height)));
+        times.push((await durations(page, "whole picture")).at(-1));
+      }
+      note(`${where}: full size after`, `${times.map((time) => time.toFixed(0)).join(", ")} ms (promised 500)`);
+      expect(Math.min(...times)).toBeLessThan(1000);
+      await expectFluent(used, page, where);
+      if (isolated) await screenshot(page, "picture");
+      const [shown] = await tableOf(page);
+      const green = svdvals(tensor(channels[1], { shape: [height, width] }));
+      expect(shown[2]).toBe(digits(green.data[0]));
+    });
+  });
+});
+
+/** Moves the slider to and fro for two seconds, as fast as it gives frames. */
+async function slide(page) {
+  const intervals = await page.evaluate(async () => {
+    const slider = document.querySelector("#picture-slider");
+    const before = performance.getEntriesByName("moving picture").length;
+    const start = performance.now();
+    while (performance.now() - start < 2000) {
+      const at = Math.abs(Math.sin((performance.now() - start) / 500));
+      slider.value = `${Math.round(at * slider.max)}`;
+      slider.dispatchEvent(new Event("input", { bubbles: true }));
+      await new Promise(requestAnimationFrame);
+    }
+    slider.dispatchEvent(new Event("change", { bubbles: true }));
+    const ends = performance
+      .getEntriesByName("moving picture")
+      .slice(before)
+      .map(({ startTime, duration }) => startTime + duration);
+    return ends.slice(1).map((end, i) => end - ends[i]);
+  });
+  const sorted = intervals.sort((x, y) => x - y);
+  const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
+  const text = `${(sorted.length / 2).toFixed(0)} a second, median ${at(0.5).toFixed(1)} ms, 95 % within ${at(0.95).toFixed(1)} ms (promised 33)`;
+  return { median: at(0.5), text };
+}
+
+test("the exact values can be stopped, and asked for again", async () => {
+  await withPage(used, "picture", {}, async (page) => {
+    await page.setInputFiles("#picture-file", large.path);
+    await page.waitForFunction(() => document.querySelector("#picture-text").textContent.includes("background"));
+    await page.waitForFunction(() => document.querySelector("#picture-bar").value > 0);
+    await page.click("#picture-stop");
+    expect((await finished(page, "picture", 5000)).text).toMatch(/^Stopped after/);
+    // what there is stays, up to 64
+    await choose(page, 500);
+    expect(await page.inputValue("#picture-rank")).toBe("64");
+    // another picture may be taken, and the rest of one is computed when it is asked for
+    expect(await take(page, small)).toMatch(/^All 220/);
+    expect(await page.isDisabled("#picture-exact")).toBe(true);
+    await page.setInputFiles("#picture-file", large.path);
+    await page.waitForFunction(() => document.querySelector("#picture-text").textContent.includes("background"));
+    await page.click("#picture-stop");
+    await finished(page, "picture", 5000);
+    await page.click("#picture-exact");
+    await page.waitForFunction(() => document.querySelector("#picture-bar").value > 0);
+    await page.click("#picture-stop");
+    expect((await finished(page, "picture", 5000)).text).toMatch(/^Stopped after/);
+  });
+});
+
+test("a file that is no image is told of, and leaves what is there", async () => {
+  await withPage(used, "picture", {}, async (page) => {
+    await take(page, small);
+    await page.setInputFiles("#picture-file", {
+      name: "a.png",
+      mimeType: "image/png",
+      buffer: Buffer.from("no image"),
+    });
+    const { error } = await finished(page, "picture");
+    expect(error).toBe("The browser cannot decode this file (image/png) as an image: take a PNG, JPEG, WebP or AVIF.");
+    await choose(page, 5);
+    expect(await page.inputValue("#picture-rank")).toBe("5");
+  });
+});
+
+test("a larger picture is made to fit, a photograph comes from the page's place, a file can be dropped", async () => {
+  const { path } = makePicture(3000, 700);
+  await withPage(used, "picture", {}, async (page, { requests }) => {
+    expect(await take(page, { path })).toMatch(/^All 478 /);
+    expect(await textOf(page, "picture-bytes")).toMatch(/2048 × 478.*made to fit from 3000 × 700/);
+    await page.check("input[value=leek]");
+    expect((await finished(page, "picture")).text).toMatch(/^All 807 /);
+    expect(requests.filter((url) => url.endsWith(".jpg")).length).toBe(1);
+    const data = await page.evaluateHandle(async () => {
+      const transfer = new DataTransfer();
+      const canvas = new OffscreenCanvas(40, 30);
+      canvas.getContext("2d").fillRect(0, 0, 20, 20);
+      transfer.items.add(new File([await canvas.convertToBlob()], "dropped.png", { type: "image/png" }));
+      return transfer;
+    });
+    await page.dispatchEvent("#picture", "drop", { dataTransfer: data });
+    expect((await finished(page, "picture")).text).toMatch(/^First picture/);
+    expect(await page.getAttribute("#picture-frame", "aria-label")).toMatch(/^dropped.png: rank /);
+  });
+});

@@ -1,0 +1,130 @@
+// A browser, pages in it, and what is watched on all of them: requests, errors, long tasks, jumps of the layout.
+
+import { existsSync, mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { afterAll, beforeAll, expect, inject } from "vitest";
+
+const SCREENSHOTS = fileURLToPath(new URL("../../../output/web/", import.meta.url));
+/** What a task of the page's thread may take, in milliseconds; once, with a garbage collection in it, twice as long. */
+const LONG = 50;
+
+export function useBrowser() {
+  const found = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+  const executablePath = found.find((path) => path !== undefined && existsSync(path));
+  if (executablePath === undefined) throw new Error("no Chromium: install it, or name one in CHROMIUM");
+  const quiet = ["quic", "gpu", "background-networking", "component-update", "sync"].map((what) => `--disable-${what}`);
+  const used = {};
+  beforeAll(async () => {
+    mkdirSync(SCREENSHOTS, { recursive: true });
+    used.browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--no-first-run", ...quiet] });
+  });
+  afterAll(() => used.browser?.close());
+  return used;
+}
+
+/**
+ * Opens a panel in a page of its own, gives it to `use`, and looks at what went on behind.
+ *
+ * @param options.isolated whether the server sends the headers; options.script runs in the page before its own; options.expected are
+ *   errors that are no failures
+ */
+export async function withPage({ browser }, panel, options, use) {
+  const { isolated = true, width = 1280, height = 1000, colorScheme = "light", script } = options;
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme,
+    acceptDownloads: true,
+    reducedMotion: options.reducedMotion ?? "no-preference",
+  });
+  try {
+    const origin = inject("origin");
+    const [requests, errors] = [[], []];
+    context.on("request", (request) => requests.push(request.url()));
+    const page = await context.newPage();
+    page.on("pageerror", (error) => errors.push(error.stack));
+    page.on("console", (message) => {
+      if (message.type() === "error") errors.push(`${message.text()} ${message.location().url}`);
+    });
+    await page.addInitScript(watch);
+    if (script !== undefined) await page.addInitScript(script);
+    await page.goto(`${origin}/${isolated ? "isolated" : "plain"}/a/page/#${panel}`);
+    if (panel !== "") await page.waitForSelector(`#${panel}-title`);
+    expect(await page.evaluate("crossOriginIsolated")).toBe(isolated);
+    const result = await use(page, { requests });
+    const outside = requests.filter((url) => !url.startsWith(`${origin}/`) && !/^(blob|data):/.test(url));
+    expect(outside, "requests to other places").toEqual([]);
+    expect(
+      errors.filter((error) => !options.expected?.test(error)),
+      "errors of the page",
+    ).toEqual([]);
+    return result;
+  } finally {
+    // a test that failed left it
+    await browser.stopTracing().catch(() => {});
+    await context.close();
+  }
+}
+
+/** In the page, before everything else. */
+function watch() {
+  globalThis.shifted = 0;
+  new PerformanceObserver((list) => {
+    for (const { value, hadRecentInput } of list.getEntries()) if (!hadRecentInput) globalThis.shifted += value;
+  }).observe({ type: "layout-shift" });
+}
+
+/** From here on the tasks of the page's thread are recorded, until expectFluent(). */
+export function record({ browser }, page) {
+  return browser.startTracing(page, {
+    categories: ["devtools.timeline", "disabled-by-default-devtools.timeline", "disabled-by-default-v8.gc", "v8"],
+  });
+}
+
+/**
+ * No task of the page's thread held up the visitor, and nothing jumped. What counts is the time that a task computed: on a machine
+ * that is shared it may have waited for a core any time longer.
+ */
+export async function expectFluent({ browser }, page, what) {
+  const { traceEvents } = JSON.parse(await browser.stopTracing());
+  const threads = traceEvents.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain");
+  const isPage = ({ pid, tid }) => threads.some((one) => one.pid === pid && one.tid === tid);
+  const events = traceEvents.filter((event) => event.ph === "X" && event.tdur !== undefined && isPage(event));
+  const tasks = events.filter(({ name }) => name === "RunTask").sort((x, y) => y.tdur - x.tdur);
+  expect(tasks.length).toBeGreaterThan(10);
+  const [first] = tasks;
+  const inside = events.filter(({ ts, dur, tdur }) => ts > first.ts && ts + dur <= first.ts + first.dur && tdur > 5000);
+  const parts = inside.map(({ name, args }) => `${name} ${args.data?.functionName ?? ""}`.trim());
+  const longest = first.tdur / 1000;
+  const waited = Math.max(...tasks.map(({ dur }) => dur / 1000));
+  note(
+    what,
+    `longest task of the page's thread ${longest.toFixed(0)} ms of computing (${[...new Set(parts)].join(", ")}), ${waited.toFixed(0)} ms with waiting`,
+  );
+  expect(longest, `longest task: ${what}`).toBeLessThan(2 * LONG);
+  expect(tasks[1].tdur / 1000, `second longest task: ${what}`).toBeLessThan(LONG);
+  const shift = await page.evaluate(() => globalThis.shifted);
+  expect(shift, `layout shift: ${what}`).toBeLessThan(0.05);
+}
+
+/** Waits until the panel's task has ended, and gives what it says. */
+export async function finished(page, panel, timeout = 60_000) {
+  const isIdle = (id) => document.getElementById(`${id}-stop`).disabled;
+  // the task may be about to begin
+  await page.waitForTimeout(50);
+  await page.waitForFunction(isIdle, panel, { timeout });
+  return { text: await textOf(page, `${panel}-text`), error: await textOf(page, `${panel}-error`) };
+}
+
+export function textOf(page, id) {
+  return page.locator(`#${id}`).textContent();
+}
+
+export function screenshot(page, name) {
+  return page.screenshot({ path: `${SCREENSHOTS}${name}.png`, fullPage: true });
+}
+
+/** A measured number, for who reads the log. */
+export function note(what, value) {
+  process.stdout.write(`    ${what}: ${value}\n`);
+}
