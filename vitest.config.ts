@@ -1,10 +1,11 @@
-// One suite, run over every build: strict and relaxed on shared memory, debug (assertions, guard words) on plain memory.
+// One suite, run over every build: strict and relaxed on shared memory, debug (assertions, guard words) on plain memory; and what
+// threads share once more with teams of two and of four.
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 const hasRelaxed = Number(process.versions.node.split(".")[0]) >= 21;
 
-export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/*.test.ts") {
+export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/*.test.ts", threads = 1) {
   return {
     // the examples import the package by its name
     resolve: {
@@ -14,13 +15,13 @@ export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/
       ],
     },
     test: {
-      name,
+      name: threads === 1 ? name : `${name}, ${threads} threads`,
       include: [pattern],
       exclude: pattern.includes("large")
         ? []
         : ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**", "tests/web/**"],
       setupFiles: ["tests/support/setup.ts"],
-      env: { LOWRANK_BUILD: name },
+      env: { LOWRANK_BUILD: name, LOWRANK_THREADS: `${threads}` },
       testTimeout: 120_000,
       pool: "forks" as const,
       execArgv: ["--expose-gc", ...(name === "relaxed" && !hasRelaxed ? ["--experimental-wasm-relaxed-simd"] : [])],
@@ -28,7 +29,18 @@ export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/
   };
 }
 
+const shared = "tests/{blas,factors,lora,quantized,safetensors,sparse,svd}/**/*.test.ts";
+
 // vitest would leave a core of two idle
 export default defineConfig({
-  test: { maxWorkers: 2, projects: [project("simd"), project("relaxed"), project("debug")] },
+  test: {
+    maxWorkers: 2,
+    projects: [
+      project("simd"),
+      project("relaxed"),
+      project("debug"),
+      project("simd", shared, 2),
+      project("relaxed", shared, 4),
+    ],
+  },
 });

@@ -62,6 +62,9 @@ import { flipByColumns } from "./svd/sign";
 import { decode, encode } from "./safetensors/convert";
 import { begin, openSlice, setSlice } from "./slice";
 import { lanczos as lanczosOf, lanczosBegin as lanczosBeginOf, lanczosScratch as lanczosScratchOf, lanczosStride as lanczosStrideOf, lanczosResiduals as lanczosResidualsOf } from "./svds/lanczos";
+import {
+  isShared, joinTeam, setReluctance, teamFork, teamJoin, teamLeave, teamSettle, teamSleep, teamStep, teamTake,
+} from "./team";
 import { activate } from "./training/activation";
 import { adamw } from "./training/adamw";
 import { meanSquaredError, softmaxCrossEntropy } from "./training/loss";
@@ -71,6 +74,7 @@ export { begin, joinMeans, joinNorms, minkaRank, permutation, setPackMemory, set
 export { expandWeight, quantizedForward, quantizedForwardScratch, quantizeScratch, quantizeWeight };
 export { fromBfloat16, fromFloat16, markFinite, roundToOdd, toBfloat16, toFloat16 };
 export { lstsqRank };
+export { isShared, joinTeam, setReluctance, teamFork, teamJoin, teamLeave, teamSettle, teamSleep, teamStep, teamTake };
 
 export function packBytes(): usize {
   return PACK_BYTES;

@@ -39,6 +39,16 @@ export function openSlice(head: usize): void {
   left = sliceOperations;
 }
 
+/** What is left of the slice: for a driver that opens other slices inside it and then this one again. */
+export function remaining(): f64 {
+  return left;
+}
+
+export function reopenSlice(head: usize, rest: f64): void {
+  current = head;
+  left = rest;
+}
+
 /** Counts `operations` as done; true if the slice is over. Every driver makes at least one step a call. */
 export function spend(operations: f64): bool {
   left -= operations;

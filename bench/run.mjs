@@ -23,6 +23,8 @@ const OPERATIONS = [
   "sparse",
   "files",
   "startup",
+  "threads",
+  "page",
 ];
 
 const HELP = `npm run bench -- [${OPERATIONS.join("|")}]… [options]

@@ -674,6 +674,26 @@ export interface KernelExports {
   /** Bytes of packing memory that setPackMemory wants. */
   packBytes(): number;
   setPackMemory(pointer: number): void;
+  /** Makes this instance the caller (which = 0) or a member of a team of `size`; see assembly/team.ts. */
+  joinTeam(control: number, size: number, which: number): void;
+  /** Whether a task of so many operations is worth a fork; `least` of them take some fifty microseconds. */
+  isShared(operations: number, least: number): number;
+  /** Members take tiles of a task (-1: the bindings' list) until teamJoin. */
+  teamFork(tiles: number, task: number, base: number): void;
+  /** The number of a tile that nobody else has, or -1. */
+  teamTake(): number;
+  /** Waits until no member computes; traps if one has trapped or is lost. */
+  teamJoin(): void;
+  /** A member's step: 0: there was no tile; 1: one was computed; else 2 + the number of a tile of the bindings' list. */
+  teamStep(spins: number): number;
+  /** A member has computed its tile of the bindings' list, or with `trouble` it has trapped in it. */
+  teamLeave(trouble: number): void;
+  /** A member sleeps until there may be a tile; 1: the team ends. */
+  teamSleep(): number;
+  /** After a trap of the caller: 1 when no member computes; with `end` members leave their loops. */
+  teamSettle(end: number): number;
+  /** Another factor of the sizes from which on a team shares: 0: everything, Infinity: nothing. */
+  setReluctance(factor: number): void;
   /** 1 where level 3 uses fused multiply-add. */
   isRelaxed(): number;
   /** Bytes of guard words around a block: 0 but in the debug build. */
@@ -736,8 +756,10 @@ export interface KernelExports {
     scales: number,
     work: number,
   ): void;
-  /** w (rows×columns f32) <- codes and scales. */
+  /** Rows begin…end of w (rows×columns f32) <- codes and scales. */
   expandWeight(
+    begin: number,
+    end: number,
     kind: number,
     rows: number,
     columns: number,
@@ -752,6 +774,8 @@ export interface KernelExports {
   quantizedForwardScratch(kind: number, tokens: number, inFeatures: number): number;
   /** y <- x·Wᵀ + bias, f32; see assembly/quantized/forward.ts. */
   quantizedForward(
+    begin: number,
+    end: number,
     kind: number,
     tokens: number,
     inFeatures: number,

@@ -1,7 +1,7 @@
 // The entry `lowrank`: kernel embedded, loaded by init().
 
-import type { Variant } from "./load.js";
-import { makeInit } from "./load.js";
+import { embedded } from "./embedded_kernels.js";
+import { type Init, makeInit } from "./load.js";
 
 export * from "./api.js";
 
@@ -19,11 +19,4 @@ export * from "./api.js";
  * console.log(build, sharedMemory);
  * ```
  */
-export const init = /* @__PURE__ */ makeInit((variant) => embedded[variant]().then((module) => module.bytes()));
-
-const embedded: Record<Variant, () => Promise<{ bytes(): Uint8Array<ArrayBuffer> }>> = {
-  simd: () => import("./generated/kernel.simd.js"),
-  relaxed: () => import("./generated/kernel.relaxed.js"),
-  "simd-shared": () => import("./generated/kernel.simd-shared.js"),
-  "relaxed-shared": () => import("./generated/kernel.relaxed-shared.js"),
-};
+export const init: Init = /* @__PURE__ */ makeInit(embedded);

@@ -288,8 +288,12 @@ function valuesOf(runtime: Runtime, { values, resident, dtype }: Source): Source
   return numbersAt(runtime.memory, dtype as DType, resident.pointer, resident.length);
 }
 
-/** Row-major order from any strides. */
-function gather(to: Float32Array | Float64Array, source: Source, values: Source["values"]): void {
+/** @internal Row-major order from any strides. */
+export function gather(
+  to: Float32Array | Float64Array,
+  source: Pick<Source, "shape" | "strides" | "offset">,
+  values: Source["values"],
+): void {
   const { shape, strides = NONE, offset = 0 } = source;
   const index = new Array<number>(shape.length).fill(0);
   let at = offset;

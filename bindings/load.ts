@@ -2,12 +2,14 @@
 // One kernel a realm: module, instance, memory, allocator and scratch live in `current`.
 
 import { instantiate, instantiateSync } from "@assemblyscript/loader";
-import { ALIGNMENT, Allocator } from "./allocator.js";
+import { ALIGNMENT, Allocator, type AllocatorState } from "./allocator.js";
 import { checkInteger, checkOneOf, checkOptions, describe, expected } from "./check.js";
 import { failure } from "./errors.js";
 import type { KernelExports, Routines } from "./exports.js";
 import { VERSION } from "./generated/version.js";
+import type { PlatformUrl } from "./platform.js";
 import { Scratch } from "./scratch.js";
+import { autoThreads, obstacle, Team } from "./team.js";
 
 /** @internal A variant of the kernel: `relaxed` has fused multiply-add, `-shared` imports shared memory. */
 export type Variant = "simd" | "relaxed" | "simd-shared" | "relaxed-shared";
@@ -33,10 +35,15 @@ export interface KernelVariants {
 export interface InitOptions {
   /** `relaxed` is the build with fused multiply-add; "auto" takes it where the engine has it. Default "auto". */
   build?: "auto" | "simd" | "relaxed";
-  /** Team size, the caller included. This version computes on one thread; capabilities().reasons says so. Default 1. */
+  /**
+   * How many threads compute, the caller included; "auto": as many as the machine runs at once, 8 at most. They need shared
+   * memory, and a caller that may wait: not the main thread of a page. Results are the same to the bit. Default 1.
+   */
   threads?: number | "auto";
   /** Kernel memory in MiB. The maximum is halved where the platform refuses it. */
   memory?: { initialMiB?: number; maximumMiB?: number; shared?: "auto" | boolean };
+  /** Where the file `dist/team_worker.js` of this package is, if a bundler or a policy moved it. */
+  workerUrl?: string | PlatformUrl;
   /** The kernel, for `lowrank/slim`, which embeds none. */
   kernel?: KernelOption;
 }
@@ -65,15 +72,17 @@ export interface Runtime {
   readonly f64: Routines;
   /** What exists once for both precisions. */
   readonly common: KernelExports;
+  /** The threads that compute with this one. */
+  team: Team | undefined;
   /** Drops the instance after a trap and makes it again on the same memory. */
   restart(): void;
 }
 
 interface State {
+  module: WebAssembly.Module;
   runtime: Runtime;
   build: "simd" | "relaxed";
   reasons: string[];
-  maximumBytes: number;
 }
 
 let current: State | undefined;
@@ -86,6 +95,12 @@ export function kernel(): Runtime {
   return current.runtime;
 }
 
+/** @internal The running kernel's module, for other threads. */
+export function kernelModule(): WebAssembly.Module {
+  kernel();
+  return (current as State).module;
+}
+
 /** @internal Whether this is the kernel that runs: not after terminate(). */
 export function isRunning(runtime: Runtime): boolean {
   return current?.runtime === runtime;
@@ -94,38 +109,96 @@ export function isRunning(runtime: Runtime): boolean {
 /** @internal Where embedded kernels come from: the default entry imports one when it was chosen. */
 export type Embedded = (variant: Variant) => Promise<Uint8Array<ArrayBuffer>>;
 
+/** The type of `init`. */
+export type Init = (options?: InitOptions) => Promise<Capabilities>;
+
 /** @internal Makes the `init` of an entry; without `embedded`, options.kernel is required. */
-export function makeInit(embedded?: Embedded): (options?: InitOptions) => Promise<Capabilities> {
+export function makeInit(embedded?: Embedded): Init {
   return function init(options) {
     try {
       checkInit(options, embedded !== undefined);
     } catch (error) {
       return Promise.reject(error);
     }
-    const { build = "auto", threads = 1, memory } = options ?? {};
-    const wanted = JSON.stringify([build, threads, memory?.initialMiB, memory?.maximumMiB, memory?.shared ?? "auto"]);
+    const { threads = 1, workerUrl } = options ?? {};
+    const wanted = JSON.stringify([settingsOf(options), threads, workerUrl]);
     if (pending !== undefined) {
-      if (options !== undefined && wanted !== settled) {
-        return Promise.reject(failure("already_initialized", "init() was called before with other options"));
-      }
-      return pending;
+      return options !== undefined && wanted !== settled ? Promise.reject(calledBefore()) : pending;
     }
     settled = wanted;
-    const started: Promise<Capabilities> = start(options ?? {}, embedded).then((state) => {
-      if (pending !== started) throw failure("terminated", "terminate() was called while init() ran");
-      current = state;
-      return capabilities();
-    });
-    pending = started;
-    started.catch(() => {
-      if (pending === started) pending = undefined;
-    });
-    return started;
+    return begin(start(options ?? {}, embedded, true));
   };
 }
 
+function begin(starting: Promise<State>): Promise<Capabilities> {
+  const started: Promise<Capabilities> = starting.then(async (state) => {
+    if (pending !== started) {
+      await endTeam(state);
+      throw failure("terminated", "terminate() was called while init() ran");
+    }
+    current = state;
+    return capabilities();
+  });
+  pending = started;
+  started.catch(() => {
+    if (pending === started) pending = undefined;
+  });
+  return started;
+}
+
+/** The options that a second caller must agree on. */
+function settingsOf({ build = "auto", memory }: InitOptions = {}): string {
+  const { initialMiB, maximumMiB, shared = "auto" } = memory ?? {};
+  return JSON.stringify([build, initialMiB, maximumMiB, shared]);
+}
+
+function calledBefore(): Error {
+  return failure("already_initialized", "init() was called before with other options");
+}
+
+/**
+ * @internal Loads the kernel for a thread that computes little: without warming it up, and on one thread. A kernel that runs already
+ * will do.
+ */
+export function prepare(options: InitOptions, embedded: Embedded): Promise<Capabilities> {
+  checkInit(options, true);
+  const { threads: _, workerUrl: __, ...own } = options;
+  if (pending === undefined) {
+    settled = JSON.stringify([settingsOf(own), 1, undefined]);
+    return begin(start(own, embedded, false));
+  }
+  const asked = own.build !== undefined || own.memory !== undefined;
+  return asked && settingsOf(own) !== JSON.parse(settled)[0] ? Promise.reject(calledBefore()) : pending;
+}
+
+/** @internal What a worker is given: the module, and a memory that another thread has, or none. */
+export interface Attachment {
+  readonly module: WebAssembly.Module;
+  readonly memory?: WebAssembly.Memory;
+  readonly state?: AllocatorState;
+  readonly maximumBytes?: number;
+  /** The worker's number among the owners of blocks. */
+  readonly owner?: number;
+  readonly options: InitOptions;
+}
+
+/** @internal Makes the kernel that another thread loaded the one of this thread. */
+export function attach(attachment: Attachment): Promise<Capabilities> {
+  const { module, memory, options } = attachment;
+  const attached = async () => {
+    const reasons: string[] = [];
+    const shared = memory !== undefined;
+    const state = await instantiateOn(module, shared, options, reasons, shared ? attachment : undefined);
+    if (state === undefined) throw new TypeError(expected("kernel", "a module for this memory", "another"));
+    warm(state.runtime);
+    await startTeam(state, options);
+    return state;
+  };
+  return begin(attached());
+}
+
 function checkInit(options: InitOptions | undefined, hasEmbedded: boolean): void {
-  const given = checkOptions(options, ["build", "threads", "memory", "kernel"]);
+  const given = checkOptions(options, ["build", "threads", "memory", "workerUrl", "kernel"]);
   if (given.build !== undefined) checkOneOf(given.build, "build", ["auto", "simd", "relaxed"]);
   if (given.threads !== undefined && given.threads !== "auto") checkInteger(given.threads, "threads", 1, 1024);
   const memory = checkOptions(given.memory, ["initialMiB", "maximumMiB", "shared"], "memory");
@@ -134,6 +207,10 @@ function checkInit(options: InitOptions | undefined, hasEmbedded: boolean): void
   if (memory.initialMiB !== undefined) checkInteger(memory.initialMiB, "memory.initialMiB", 4, maximum);
   if (memory.shared !== undefined && memory.shared !== "auto" && typeof memory.shared !== "boolean") {
     throw new TypeError(expected("memory.shared", '"auto" or a boolean', describe(memory.shared)));
+  }
+  const { workerUrl } = given;
+  if (workerUrl !== undefined && typeof workerUrl !== "string" && typeof workerUrl?.href !== "string") {
+    throw new TypeError(expected("workerUrl", "a string or a URL", describe(workerUrl)));
   }
   if (given.kernel === undefined && !hasEmbedded) {
     throw new TypeError(
@@ -145,24 +222,32 @@ function checkInit(options: InitOptions | undefined, hasEmbedded: boolean): void
 /** What init() found: the build that runs, memory in use, and why it is not more. An Error before init(). */
 export function capabilities(): Capabilities {
   kernel();
-  const { runtime, build, reasons, maximumBytes } = current as State;
+  const { runtime, build, reasons } = current as State;
   return {
     version: VERSION,
     build,
-    threads: 1,
+    threads: runtime.team?.size ?? 1,
     sharedMemory: runtime.shared,
     isolated: isolated(),
     reasons: [...reasons],
     usedBytes: runtime.allocator.usedBytes,
     reservedBytes: runtime.memory.buffer.byteLength,
-    maximumBytes,
+    maximumBytes: runtime.allocator.maximumBytes,
   };
 }
 
 /** Lets go of the kernel and its memory. Tensors made before throw from then on; init() may follow. */
 export async function terminate(): Promise<void> {
+  const ended = current;
   current = undefined;
   pending = undefined;
+  if (ended !== undefined) await endTeam(ended);
+}
+
+async function endTeam({ runtime }: State): Promise<void> {
+  const { team } = runtime;
+  runtime.team = undefined;
+  await team?.end(runtime.common);
 }
 
 // (module (memory 1) (func (result v128) (i8x16.splat (i32.const 0)))) and the same with f32x4.relaxed_madd
@@ -182,7 +267,7 @@ function isolated(): boolean {
   return (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? true;
 }
 
-async function start(options: InitOptions, embedded: Embedded | undefined): Promise<State> {
+async function start(options: InitOptions, embedded: Embedded | undefined, warmly: boolean): Promise<State> {
   if (typeof WebAssembly !== "object") throw failure("unsupported", "this platform has no WebAssembly");
   if (!validates(PROBE_SIMD)) {
     throw failure(
@@ -214,9 +299,6 @@ async function start(options: InitOptions, embedded: Embedded | undefined): Prom
   if (!WebAssembly.Module.exports(module).some(({ name }) => name === "setPackMemory")) {
     throw new TypeError(expected("kernel", "a kernel of lowrank", "another WebAssembly module"));
   }
-  if (options.threads !== undefined && options.threads !== 1) {
-    reasons.push("threads: this version computes on one thread");
-  }
   // a kernel that the caller gave may be for the other kind of memory: its import decides
   for (const kind of shared && wish === "auto" ? [true, false] : [shared]) {
     const state = await instantiateOn(module, kind, options, reasons);
@@ -226,11 +308,33 @@ async function start(options: InitOptions, embedded: Embedded | undefined): Prom
     }
     if (relaxed && state.build === "simd") reasons.push("build: the given kernel has no relaxed SIMD");
     if (shared && !kind) reasons.push("shared memory: the given kernel is for plain memory");
+    if (warmly) warm(state.runtime);
+    await startTeam(state, options);
     return state;
   }
   throw new TypeError(
     expected("kernel", `a module for ${shared ? "shared" : "plain"} memory`, "one for the other kind"),
   );
+}
+
+/** Starts the threads that were asked for; state.reasons tells why there are not more. */
+async function startTeam({ module, runtime, reasons }: State, options: InitOptions): Promise<void> {
+  const { threads = 1, workerUrl } = options;
+  if (threads === 1) return;
+  const size = threads === "auto" ? autoThreads() : threads;
+  const missing = runtime.shared ? obstacle() : "they need shared memory";
+  if (missing !== undefined) reasons.push(`threads: ${missing}`);
+  else if (size === 1) reasons.push("threads: the machine has one");
+  if (missing !== undefined || size === 1) return;
+  const { memory, allocator } = runtime;
+  const onLoss = (reason: string) => {
+    reasons.push(`threads: ${reason}`);
+    if (runtime.team?.size === 1) runtime.common.joinTeam(0, 1, 0);
+  };
+  const team = await Team.start({ module, memory, allocator, size, workerUrl, onLoss }, runtime.common);
+  if (team.size === 1) return team.end(runtime.common);
+  runtime.team = team;
+  runtime.common.joinTeam(team.control, size, 0);
 }
 
 /** Whether to take the build with fused multiply-add; throws where it was asked for and is not there. */
@@ -329,14 +433,18 @@ async function makeInstance(module: WebAssembly.Module, imports: WebAssembly.Imp
   }
 }
 
-/** An instance on new memory; undefined where the module imports the other kind of memory. */
+/** An instance on new memory, or on another thread's; undefined where the module imports the other kind of memory. */
 async function instantiateOn(
   module: WebAssembly.Module,
   shared: boolean,
   options: InitOptions,
   reasons: string[],
+  given?: Attachment,
 ): Promise<State | undefined> {
-  const { memory, maximum } = makeMemory(options, shared);
+  const { memory, maximum } =
+    given?.memory === undefined
+      ? makeMemory(options, shared)
+      : { memory: given.memory, maximum: (given.maximumBytes as number) / PAGE };
   const imports = { env: { memory } };
   let instance: WebAssembly.Instance;
   try {
@@ -346,13 +454,13 @@ async function instantiateOn(
     throw error;
   }
   const maximumBytes = maximum * PAGE;
-  if (maximum < (options.memory?.maximumMiB ?? 4096) * 16) {
+  if (given === undefined && maximum < (options.memory?.maximumMiB ?? 4096) * 16) {
     reasons.push(`memory: this platform gives at most ${maximumBytes / 2 ** 20} MiB`);
   }
   const first = instance.exports as unknown as KernelExports;
   const guard = first.guardBytes();
   // the pointer 0 stays unused, so that it can mean "none"
-  const allocator = new Allocator(memory, ALIGNMENT, maximumBytes, guard);
+  const allocator = new Allocator(memory, ALIGNMENT, maximumBytes, guard, given?.state, given?.owner);
   const pack = allocator.allocate(first.packBytes());
   const runtime = {
     memory,
@@ -362,22 +470,35 @@ async function instantiateOn(
     f32: undefined as unknown as Routines,
     f64: undefined as unknown as Routines,
     common: first,
+    team: undefined as Team | undefined,
     restart() {
+      const { team, common } = runtime;
+      if (team !== undefined && !team.settle(common)) {
+        // a lost member may yet write into what it was given: its memory is never used again
+        runtime.team = undefined;
+        reasons.push("threads: a worker was lost");
+        team.abandon();
+      }
       bind(instantiateSync(module, imports).instance);
     },
   };
   function bind(made: WebAssembly.Instance): void {
     const exports = made.exports as unknown as KernelExports;
     exports.setPackMemory(pack);
+    if (runtime.team !== undefined) exports.joinTeam(runtime.team.control, runtime.team.asked, 0);
     runtime.common = exports;
     runtime.f32 = routines(made.exports, "s");
     runtime.f64 = routines(made.exports, "d");
   }
   bind(instance);
-  const work = allocator.allocate(first.warmUpBytes());
-  first.warmUp(work);
+  return { module, runtime, build: first.isRelaxed() ? "relaxed" : "simd", reasons };
+}
+
+/** Runs the hot functions, so that the engine compiles them. */
+function warm({ common, allocator }: Runtime): void {
+  const work = allocator.allocate(common.warmUpBytes());
+  common.warmUp(work);
   allocator.free(work);
-  return { runtime, build: first.isRelaxed() ? "relaxed" : "simd", reasons, maximumBytes };
 }
 
 /** The exports of one dtype under their common names: `sgemm` as `gemm`. */

@@ -7,6 +7,7 @@ export type PlatformBlob = Instance<"Blob">;
 export type PlatformUrl = Instance<"URL">;
 export type PlatformResponse = Instance<"Response">;
 export type PlatformStream = Instance<"ReadableStream">;
+export type PlatformWorker = Instance<"Worker">;
 
 /** A Uint8Array on an ArrayBuffer: generic since TypeScript 5.7, and not before. */
 export type Bytes = ReturnType<typeof Uint8Array.of>;

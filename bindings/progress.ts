@@ -24,6 +24,9 @@ export interface ProgressOptions {
   signal?: Abortable | undefined;
 }
 
+/** @internal The names of both options. */
+export const PROGRESS = ["onProgress", "signal"] as const;
+
 /** @internal The two options, checked, as a function to be called between steps; throws at once if the signal is aborted. */
 export function checkProgress({ onProgress, signal }: ProgressOptions): (done: number, total: number) => void {
   if (onProgress !== undefined && typeof onProgress !== "function") {

@@ -4,6 +4,8 @@
 import { describe, expected } from "./check.js";
 import { failure } from "./errors.js";
 import { kernel, type Runtime } from "./load.js";
+import { checkProgress, type ProgressOptions } from "./progress.js";
+import type { Steps } from "./slices.js";
 import type { Tensor } from "./tensor.js";
 
 let tracker: Set<Tensor> | undefined;
@@ -52,21 +54,32 @@ export function scope<R>(f: () => R): R {
 
 /** Opens a tracker for f; hands what f returns to the tracker outside and frees the rest. */
 function close<R>(f: () => R): R {
+  const opened = open();
+  try {
+    const result = f();
+    opened.keep(result);
+    return result;
+  } finally {
+    opened.close();
+  }
+}
+
+/** A tracker: closed, it frees what was made since and is not kept. */
+function open(): { keep(result: unknown): void; close(): void } {
   const outer = tracker;
   const made = new Set<Tensor>();
   const kept = new Set<Tensor>();
   tracker = made;
-  try {
-    const result = f();
-    collect(result, made, kept, new Set());
-    return result;
-  } finally {
-    tracker = outer;
-    for (const tensor of made) {
-      if (kept.has(tensor)) outer?.add(tensor);
-      else tensor.dispose();
-    }
-  }
+  return {
+    keep: (result) => collect(result, made, kept, new Set()),
+    close() {
+      tracker = outer;
+      for (const tensor of made) {
+        if (kept.has(tensor)) outer?.add(tensor);
+        else tensor.dispose();
+      }
+    },
+  };
 }
 
 /** Finds the tensors of `made` inside a result. */
@@ -101,6 +114,164 @@ export function run<R>(f: (runtime: Runtime) => R): R {
   } catch (error) {
     throw afterTrap(runtime, error);
   } finally {
+    callers = before;
+    runtime.scratch.rewind(mark);
+  }
+}
+
+/**
+ * @internal A long call into the kernel, as run(): between the steps of `f` onProgress is called and the signal looked at. Must be the
+ * last thing that a function does, so that a worker can take its steps over (takeSteps).
+ */
+export function runSteps<R>(f: (runtime: Runtime) => Steps<R>, options?: ProgressOptions): R {
+  if (taking) {
+    taking = false;
+    taken = guarded(f);
+    return undefined as R;
+  }
+  const report = checkProgress(options ?? {});
+  const steps = guarded(f);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    try {
+      const progress = value?.();
+      if (progress !== undefined) report(progress.done, progress.total);
+      else if (options?.signal?.aborted) throw options.signal.reason;
+    } catch (error) {
+      steps.return(undefined as R);
+      throw error;
+    }
+  }
+}
+
+/** @internal A part of a long call, of which only the result survives. */
+export function* inScope<R>(f: () => Steps<R>): Steps<R> {
+  const opened = open();
+  try {
+    const result = yield* f();
+    opened.keep(result);
+    return result;
+  } finally {
+    opened.close();
+  }
+}
+
+/** Milliseconds after which others get their turn. */
+const TURN = 8;
+
+/** Computations that take turns are one after the other: they share working memory. */
+let queue: Promise<unknown> = /* @__PURE__ */ Promise.resolve();
+
+/**
+ * @internal A long call of an asynchronous function: between steps, after a few milliseconds at a time, events and messages
+ * get their turn, and with them an abort.
+ */
+export function runInTurns<R>(f: (runtime: Runtime) => Steps<R>, options: ProgressOptions): Promise<R> {
+  return inTurns(guarded(f), options);
+}
+
+/** @internal The same for steps that were taken from a call. */
+export function inTurns<R>(steps: Steps<R>, options: ProgressOptions): Promise<R> {
+  const ended = queue.then(() => goThrough(steps, options));
+  queue = ended.catch(() => {});
+  return ended;
+}
+
+async function goThrough<R>(steps: Steps<R>, options: ProgressOptions): Promise<R> {
+  const report = checkProgress(options);
+  let ended = false;
+  // whose the tensors are that are made: what this computation found there, and left
+  let own = { tracker, callers };
+  const inside = <V>(f: () => V): V => {
+    const outside = { tracker, callers };
+    ({ tracker, callers } = own);
+    try {
+      return f();
+    } finally {
+      own = { tracker, callers };
+      ({ tracker, callers } = outside);
+    }
+  };
+  try {
+    for (let start = performance.now(); ; ) {
+      const { done, value } = inside(() => steps.next());
+      ended = done === true;
+      if (done) return value;
+      const progress = value?.();
+      if (progress !== undefined) inside(() => report(progress.done, progress.total));
+      if (performance.now() - start >= TURN) {
+        await turn();
+        start = performance.now();
+      }
+      if (options.signal?.aborted) throw options.signal.reason;
+    }
+  } finally {
+    if (!ended) inside(() => steps.return(undefined as R));
+  }
+}
+
+/** @internal Lets everything that waits go first. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    const { setImmediate } = globalThis as { setImmediate?: (f: () => void) => void };
+    // Deno reads no messages before an immediate, but its timers take a millisecond
+    if ("Deno" in globalThis && performance.now() - timed >= TURN) {
+      setTimeout(() => {
+        timed = performance.now();
+        resolve();
+      });
+    } else if (setImmediate !== undefined) {
+      setImmediate(resolve);
+    } else {
+      // timers are held back by browsers, messages are not
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(0);
+    }
+  });
+}
+
+/** When there was a timer's turn. */
+let timed = 0;
+
+let taking = false;
+let taken: Steps<unknown> | undefined;
+
+/**
+ * @internal Calls f. If that is a long call, its steps are given back instead of its result, and whoever goes through them may do other
+ * things in between, but call nothing of this library.
+ */
+export function takeSteps<R>(f: () => R): { steps: Steps<R> } | { value: R } {
+  taking = true;
+  taken = undefined;
+  try {
+    const value = f();
+    return taken === undefined ? { value } : { steps: taken as Steps<R> };
+  } finally {
+    taking = false;
+    taken = undefined;
+  }
+}
+
+/** The steps of f in run()'s care. */
+function* guarded<R>(f: (runtime: Runtime) => Steps<R>): Steps<R> {
+  const runtime = kernel();
+  const mark = runtime.scratch.mark();
+  const before = callers;
+  callers ??= { tracker };
+  const opened = open();
+  try {
+    const result = yield* f(runtime);
+    opened.keep(result);
+    return result;
+  } catch (error) {
+    throw afterTrap(runtime, error);
+  } finally {
+    opened.close();
     callers = before;
     runtime.scratch.rewind(mark);
   }

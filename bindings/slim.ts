@@ -1,6 +1,6 @@
 // The entry `lowrank/slim`: the same functions, the kernel supplied by the caller.
 
-import { makeInit } from "./load.js";
+import { type Init, makeInit } from "./load.js";
 
 export * from "./api.js";
 
@@ -17,4 +17,4 @@ export * from "./api.js";
  * await init({ kernel: readFile(path), memory: { shared: false } });
  * ```
  */
-export const init = /* @__PURE__ */ makeInit();
+export const init: Init = /* @__PURE__ */ makeInit();

@@ -3,10 +3,9 @@
 // freed with the last handle that is disposed of, or by the garbage collector when neither a handle nor a view that
 // was handed out is left.
 
-import type { Allocator } from "./allocator.js";
 import { checkInteger, checkOneOf, checkOptions, checkShape, expected, shapeText, sizeOf } from "./check.js";
 import { failure } from "./errors.js";
-import { copyIn, decode, type Source, type TensorLike } from "./interop.js";
+import { copyIn, decode, gather, type Source, type TensorLike } from "./interop.js";
 import { isRunning, kernel, type Runtime } from "./load.js";
 import { run, track, untrack } from "./scope.js";
 
@@ -33,24 +32,75 @@ export function numbersAt(
   return new Typed(memory.buffer, pointer, length);
 }
 
-const backstop = /* @__PURE__ */ new FinalizationRegistry<{ allocator: Allocator; pointer: number }>(
-  ({ allocator, pointer }) => {
-    allocator.free(pointer);
-  },
-);
+/** Frees what a storage has, or tells the other thread whose it is. */
+interface Owner {
+  free(pointer: number): void;
+  /** The thread whose memory it is has ended. */
+  readonly ended?: boolean;
+}
+
+const backstop = /* @__PURE__ */ new FinalizationRegistry<{ owner: Owner; pointer: number }>(({ owner, pointer }) => {
+  owner.free(pointer);
+});
 
 /** A view in the JavaScript heap keeps its block alive. */
 const storageOfView = /* @__PURE__ */ new WeakMap<object, Storage>();
 
+/** A block of kernel memory; or an array that came from a worker, until this thread's kernel wants its numbers. */
 class Storage {
-  readonly runtime: Runtime;
-  readonly pointer: number;
+  #runtime: Runtime | undefined;
+  #pointer = 0;
+  #array: Float32Array | Float64Array | undefined;
+  #owner: Owner | undefined;
   #handles = 0;
 
-  constructor(runtime: Runtime, bytes: number) {
-    this.runtime = runtime;
-    this.pointer = runtime.allocator.allocate(bytes);
-    backstop.register(this, { allocator: runtime.allocator, pointer: this.pointer }, this);
+  /** @internal New memory. */
+  static allocate(runtime: Runtime, bytes: number): Storage {
+    return new Storage().#place(runtime, runtime.allocator.allocate(bytes), runtime.allocator);
+  }
+
+  /** @internal Memory at an address, to be given back to its owner. */
+  static at(runtime: Runtime, pointer: number, owner: Owner): Storage {
+    return new Storage().#place(runtime, pointer, owner);
+  }
+
+  static of(array: Float32Array | Float64Array): Storage {
+    const made = new Storage();
+    made.#array = array;
+    return made;
+  }
+
+  #place(runtime: Runtime, pointer: number, owner: Owner): this {
+    this.#runtime = runtime;
+    this.#pointer = pointer;
+    this.#owner = owner;
+    backstop.register(this, { owner, pointer }, this);
+    return this;
+  }
+
+  /** The array, as long as the numbers are not in kernel memory. */
+  get array(): Float32Array | Float64Array | undefined {
+    return this.#array;
+  }
+
+  /** The kernel that has the numbers: from now on, if they were in an array. */
+  get runtime(): Runtime {
+    if (this.#runtime !== undefined) return this.#runtime;
+    const array = this.#array as Float32Array;
+    const runtime = kernel();
+    this.#place(runtime, runtime.allocator.allocate(array.byteLength), runtime.allocator);
+    numbersAt(runtime.memory, array instanceof Float32Array ? "f32" : "f64", this.#pointer, array.length).set(array);
+    this.#array = undefined;
+    return runtime;
+  }
+
+  get pointer(): number {
+    void this.runtime;
+    return this.#pointer;
+  }
+
+  get isRunning(): boolean {
+    return this.#runtime === undefined || (isRunning(this.#runtime) && this.#owner?.ended !== true);
   }
 
   retain(): void {
@@ -59,8 +109,19 @@ class Storage {
 
   release(): void {
     if (--this.#handles > 0) return;
+    this.#array = undefined;
     backstop.unregister(this);
-    this.runtime.allocator.free(this.pointer);
+    this.#owner?.free(this.#pointer);
+  }
+
+  /** Takes the block out of this thread's hands: what an allocator in another one adopts; undefined if others use it. */
+  giveAway(): number | undefined {
+    if (this.#handles !== 1 || this.#runtime === undefined) return undefined;
+    const { allocator } = this.#runtime;
+    const record = allocator.release(this.#pointer);
+    backstop.unregister(this);
+    this.#owner = undefined;
+    return record;
   }
 }
 
@@ -89,6 +150,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
   #storage: Storage | undefined;
   readonly #offset: number;
   #view: ArrayOf<D> | undefined;
+  #held = false;
 
   private constructor(storage: Storage, dtype: D, shape: number[], strides: number[], offset: number) {
     storage.retain();
@@ -103,17 +165,65 @@ export class Tensor<D extends DType = DType> implements Disposable {
   static allocate<D extends DType>(runtime: Runtime, shape: readonly number[], dtype: D, last?: number): Tensor<D> {
     const lengths = shape.slice();
     if (last !== undefined) lengths[lengths.length - 1] = last;
-    const storage = new Storage(runtime, sizeOf(lengths) * bytesOf(dtype));
-    const made = new Tensor<D>(storage, dtype, lengths, contiguousStrides(lengths), 0);
+    return Tensor.#of(Storage.allocate(runtime, sizeOf(lengths) * bytesOf(dtype)), dtype, lengths);
+  }
+
+  /** @internal Contiguous numbers that are not in kernel memory, and move there when the kernel wants them. */
+  static fromArray(array: Float32Array | Float64Array, shape: readonly number[]): Tensor {
+    return Tensor.#of<DType>(Storage.of(array), array instanceof Float32Array ? "f32" : "f64", shape);
+  }
+
+  /** @internal Memory that another thread's allocator gave away. */
+  static adopt(runtime: Runtime, record: number, shape: readonly number[], dtype: DType): Tensor {
+    const { allocator } = runtime;
+    const pointer = allocator.adopt(record);
+    return Tensor.#of(Storage.at(runtime, pointer, allocator), dtype, shape);
+  }
+
+  /** @internal Memory that belongs to another thread, which is told when no handle is left. */
+  static borrow(
+    runtime: Runtime,
+    lent: { dtype: DType; shape: readonly number[]; strides: readonly number[]; pointer: number },
+    owner: Owner,
+  ): Tensor {
+    return Tensor.#of(Storage.at(runtime, lent.pointer, owner), lent.dtype, lent.shape, lent.strides);
+  }
+
+  static #of<D extends DType>(
+    storage: Storage,
+    dtype: D,
+    shape: readonly number[],
+    strides: readonly number[] = contiguousStrides(shape),
+  ): Tensor<D> {
+    const made = new Tensor<D>(storage, dtype, [...shape], [...strides], 0);
     track(made);
     return made;
+  }
+
+  /** @internal The block's record, for Tensor.adopt() in another thread, and the end of this handle; undefined if others use the block. */
+  giveAway(): number | undefined {
+    const whole = this.#offset === 0 && this.contiguous;
+    const record = whole ? this.#live.giveAway() : undefined;
+    if (record !== undefined) this.dispose();
+    return record;
   }
 
   /** @internal Another handle on the same elements, kept by an object of this library: no scope frees it. */
   hold(): Tensor<D> {
     const held = this.#derive([...this.shape], [...this.strides], 0);
     untrack(held);
+    held.#held = true;
     return held;
+  }
+
+  /** @internal Whether this handle is an object's of this library, and not the caller's. */
+  get isHeld(): boolean {
+    return this.#held;
+  }
+
+  /** @internal */
+  get isAlive(): boolean {
+    return this.#storage !== undefined;
   }
 
   /** @internal Address of the first element; the handle must stay alive while it is used. */
@@ -134,7 +244,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
   get #live(): Storage {
     const storage = this.#storage;
     if (storage === undefined) throw failure("disposed", "this tensor was disposed of");
-    if (!isRunning(storage.runtime)) throw failure("terminated", "terminate() ended the kernel of this tensor");
+    if (!storage.isRunning) throw failure("terminated", "terminate() ended the kernel of this tensor");
     return storage;
   }
 
@@ -180,24 +290,27 @@ export class Tensor<D extends DType = DType> implements Disposable {
    */
   get data(): ArrayOf<D> {
     const storage = this.#live;
-    const { memory, shared } = storage.runtime;
     let view = this.#view;
-    // growing detaches a plain buffer; a shared one stays valid
-    if (view === undefined || (!shared && view.buffer !== memory.buffer)) {
+    const buffer = storage.array?.buffer ?? storage.runtime.memory.buffer;
+    // growing detaches a plain buffer; a shared one stays valid, if it is longer now
+    if (view === undefined || (view.buffer !== buffer && !isSharedWith(storage, view))) {
       if (!this.contiguous) {
         throw new RangeError(
           `data needs a contiguous tensor, got strides ${shapeText(this.strides)} for shape ${shapeText(this.shape)}: use toTyped()`,
         );
       }
-      view = this.#viewOf(memory, this.size);
+      view = this.#numbers;
       this.#view = view;
       storageOfView.set(view, storage);
     }
     return view;
   }
 
-  #viewOf(memory: WebAssembly.Memory, length: number): ArrayOf<D> {
-    return numbersAt(memory, this.dtype, this.pointer, length) as ArrayOf<D>;
+  /** The elements of a contiguous tensor. */
+  get #numbers(): ArrayOf<D> {
+    const { array } = this.#live;
+    if (array !== undefined) return array.subarray(this.#offset, this.#offset + this.size) as ArrayOf<D>;
+    return numbersAt(this.#live.runtime.memory, this.dtype, this.pointer, this.size) as ArrayOf<D>;
   }
 
   /** @internal The storage of a contiguous f32 tensor as 32-bit integers: lists of indices stand in such storage. */
@@ -241,9 +354,14 @@ export class Tensor<D extends DType = DType> implements Disposable {
 
   /** A copy in the JavaScript heap, row-major, never shared. */
   toTyped(): ArrayOf<D> {
-    const { memory } = this.#live.runtime;
     // slice() of a view on shared memory gives an unshared copy
-    if (this.contiguous) return this.#viewOf(memory, this.size).slice() as ArrayOf<D>;
+    if (this.contiguous) return this.#numbers.slice() as ArrayOf<D>;
+    const { array } = this.#live;
+    if (array !== undefined) {
+      const out = (this.dtype === "f32" ? new Float32Array(this.size) : new Float64Array(this.size)) as ArrayOf<D>;
+      gather(out, { shape: this.shape, strides: this.strides, offset: this.#offset }, array);
+      return out;
+    }
     const packed = run(() => this.copy());
     try {
       return packed.data.slice() as ArrayOf<D>;
@@ -293,6 +411,11 @@ export class Tensor<D extends DType = DType> implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** Whether a view stands on the shared memory of a storage: growing gives that a longer buffer, and leaves the view as it is. */
+function isSharedWith(storage: Storage, view: ArrayBufferView): boolean {
+  return storage.array === undefined && storage.runtime.shared && !(view.buffer instanceof ArrayBuffer);
 }
 
 function contiguousStrides(shape: readonly number[]): number[] {

@@ -1,7 +1,7 @@
 // npm run build: kernels (build/*.wasm, *.wat), embedded kernels (bindings/generated/), and dist/.
 //   --kernels    only the kernels and what is generated from them
 import { spawnSync } from "node:child_process";
-import { chmod, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, chmod, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -9,9 +9,11 @@ import { compileKernels, VARIANTS } from "./kernels.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
+const BUNDLE = { bundle: true, format: "esm", platform: "neutral", target: "es2022", legalComments: "none" };
 const pkg = JSON.parse(await readFile("package.json", "utf8"));
 
 await buildKernels();
+await buildWorkers("bindings");
 if (!process.argv.includes("--kernels")) await buildDist();
 
 /** Compiles every target of asconfig.json and embeds the release ones as base64 modules, one a variant. */
@@ -33,6 +35,20 @@ async function buildKernels() {
   );
 }
 
+/** Bundles the files of workers, which import nothing, so that they can be moved; in bindings/ the tests run them. */
+async function buildWorkers(outdir) {
+  await build({
+    ...BUNDLE,
+    entryPoints: ["bindings/team_worker.ts", "bindings/remote_worker.ts"],
+    outdir,
+    // names stay: messages say what class a value has
+    minifySyntax: true,
+    minifyWhitespace: true,
+  });
+  // it uses import.meta; tools that look for imports and exports shall take it for a module, too
+  await appendFile(join(outdir, "remote_worker.js"), "export {};\n");
+}
+
 /** Bundles the entries (shared code in chunks, so that all entries use one kernel), emits types, copies the kernels. */
 async function buildDist() {
   await rm("dist", { recursive: true, force: true });
@@ -41,21 +57,21 @@ async function buildDist() {
     slim: "bindings/slim.ts",
     lora: "bindings/lora.ts",
     safetensors: "bindings/safetensors.ts",
+    worker: "bindings/worker.ts",
   };
   await build({
+    ...BUNDLE,
     entryPoints: entries,
     outdir: "dist",
-    bundle: true,
     splitting: true,
-    format: "esm",
-    platform: "neutral",
-    target: "es2022",
-    chunkNames: "chunks/[name]-[hash]",
-    legalComments: "none",
+    // beside the entries, so that the workers' files stand at the same place as seen from both
+    chunkNames: "chunk-[hash]",
   });
   await buildCommand();
+  await buildWorkers("dist");
   run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
   await pruneDeclarations(Object.keys(entries));
+  await nameDeclarations(Object.keys(entries));
   for (const variant of VARIANTS) await cp(`build/kernel.${variant}.wasm`, `dist/kernel.${variant}.wasm`);
   await writeFile("dist/LICENSE.assemblyscript-loader.txt", await loaderNotice());
 }
@@ -111,6 +127,21 @@ async function pruneDeclarations(entries) {
   }
   for (const file of await readdir("dist", { recursive: true })) {
     if (file.endsWith(".d.ts") && !reached.has(file)) await rm(join("dist", file));
+  }
+}
+
+/** Says where the declarations of a module are, for Deno and JSR: most of them have no module of their name beside them. */
+async function nameDeclarations(entries) {
+  for (const name of entries) {
+    const file = `dist/${name}.js`;
+    await writeFile(file, `/* @ts-self-types="./${name}.d.ts" */\n${await readFile(file, "utf8")}`);
+  }
+  for (const name of await readdir("dist", { recursive: true })) {
+    if (!name.endsWith(".d.ts")) continue;
+    const file = join("dist", name);
+    const named = (statement, path) => `// @deno-types="${path}.d.ts"\n${statement}`;
+    const text = await readFile(file, "utf8");
+    await writeFile(file, text.replaceAll(/^(?:import|export)[^;]*? from "(\.[^"]*)\.js";/gm, named));
   }
 }
 

@@ -17,14 +17,14 @@ const text = (variant: string) => readFileSync(`build/kernel.${variant}.wat`, "u
  * often, and who calls them. The optimiser inlines small functions silently.
  */
 const HOT = [
-  ["gemm", "tileRow"],
+  ["multiplyTile", "tileRow"],
   ["tileRow", "tile"],
   ["packRange", "packPanel"],
   ["syrk", "tileRow"],
   ["gemvN", "gemvRows8"],
   ["gemvT", "gemvColumns8"],
   ["ger", "axpy"],
-  ["labrdColumn", "readColumns"],
+  ["labrdColumn", "readTrailing"],
   ["readColumns", "gemvRows8"],
   ["readColumns", "gemvColumns8"],
   ["larfb", "gemm"],
@@ -34,6 +34,7 @@ const HOT = [
   ["gemmSlice", "gemm"],
   ["buildVectors", "leftVector"],
   ["buildVectors", "rightVector"],
+  ["multiplyUp", "ratios"],
   ["findRoot", "sumSide"],
   ["applySweeps", "strip"],
   ["csrmm", "rowsTimes8"],
@@ -137,6 +138,11 @@ describe.each(VARIANTS)("kernel.%s", (variant) => {
   });
 
   test.each([
+    ["perform", "runTile"],
+    ["runTile", "multiplyTile<f32>"],
+    ["runTile", "mergeTile<f64>"],
+    ["runTile", "readColumns<f32>"],
+    ["runTile", "readColumns<f64>"],
     ["fewRows", "float16Rows4"],
     ["fewRows", "bfloat16Rows4"],
     ["fewRows", "addRows4"],

@@ -407,16 +407,16 @@ describe("memory", () => {
 });
 
 test("capabilities: every field", async () => {
-  await library.init({ build: "simd", threads: "auto", memory });
+  await library.init({ build: "simd", threads: 2, memory: { ...memory, shared: false } });
   const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
   const found = library.capabilities();
   expect(found).toEqual({
     version,
     build: "simd",
     threads: 1,
-    sharedMemory: true,
+    sharedMemory: false,
     isolated: true,
-    reasons: ["threads: this version computes on one thread"],
+    reasons: ["threads: they need shared memory"],
     usedBytes: found.usedBytes,
     reservedBytes: 16 * 2 ** 20,
     maximumBytes: 64 * 2 ** 20,
@@ -440,7 +440,7 @@ test.each<[string, unknown, ErrorConstructor, string]>([
     "an unknown key",
     { builds: "simd" },
     TypeError,
-    '"options" expected only "build", "threads", "memory", "kernel", got "builds"',
+    '"options" expected only "build", "threads", "memory", "workerUrl", "kernel", got "builds"',
   ],
   ["an unknown build", { build: "fast" }, RangeError, '"build" expected "auto" | "simd" | "relaxed", got "fast"'],
   ["a build that is no text", { build: 1 }, TypeError, '"build" expected "auto" | "simd" | "relaxed", got 1'],

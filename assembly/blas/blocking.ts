@@ -1,6 +1,8 @@
 // Block sizes of the packed product, in BLIS's names, and the memory that packing needs.
 // `npm run bench -- gemm` prints what they give.
 
+import { ARGUMENT_SPACE, setArgumentSpace } from "../team";
+
 /** Rows of the register tile: with NR, eight accumulators, as many as V8's fifteen vector registers hold beside the operands. */
 export const MR: i32 = 4;
 
@@ -19,8 +21,8 @@ export const MC: i32 = 128;
 /** Columns of a packed block of B, KC deep. */
 export const NC: i32 = 1024;
 
-/** Bytes of packing memory of one instance: a block of A, a block of B, one spilled tile; sized for f64. */
-export const PACK_BYTES: usize = <usize>(MC * KC + KC * NC + 16) * 8;
+/** Bytes of packing memory of one instance: a block of A, a block of B, one spilled tile, sized for f64; arguments of tasks. */
+export const PACK_BYTES: usize = <usize>(MC * KC + KC * NC + 16) * 8 + ARGUMENT_SPACE;
 
 // Set once by the bindings; each instance of a team has its own.
 let packBase: usize = 0;
@@ -28,6 +30,7 @@ let packBase: usize = 0;
 /** Hands this instance its PACK_BYTES of packing memory, 64-byte aligned. */
 export function setPackMemory(base: usize): void {
   packBase = base;
+  setArgumentSpace(base + PACK_BYTES - ARGUMENT_SPACE);
 }
 
 // @ts-ignore: decorator

@@ -9,6 +9,8 @@ import { KC, MC, MR, NC, NR, balanced, packedA, packedB, spilledTile } from "./b
 import { gemv, scaleOrClear } from "./level2";
 import { packPanel } from "./pack";
 import { tile } from "./tile";
+import { isShared, perform, taskArguments } from "../team";
+import { MULTIPLY, PACK, taskOf } from "../tasks";
 
 /** See the head of this file. beta = 0 does not read C; alpha = 0 does not read A or B. C overlaps neither A nor B. */
 export function gemm<T>(
@@ -35,20 +37,81 @@ export function gemm<T>(
     gemmSmall<T>(m, n, k, alpha, a, rsa, csa, b, rsb, csb, beta, c, ldc);
     return;
   }
-  const kc = balanced(k, KC, 4), mc = balanced(m, MC, MR), nc = balanced(n, NC, NR<T>());
+  const kc = balanced(k, KC, 4), nc = balanced(n, NC, NR<T>());
+  const shared = isShared(2 * <f64>m * <f64>n * <f64>k, LEAST / sizeof<T>());
+  const task = changetype<Product>(taskArguments());
+  task.alpha = <f64>alpha;
+  task.m = m;
+  task.rsa = rsa;
+  task.csa = csa;
+  task.across = csb;
+  task.along = rsb;
+  task.packed = packedB();
+  task.ldc = ldc;
   for (let jc = 0; jc < n; jc += nc) {
     const nb = min<i32>(nc, n - jc);
+    task.n = nb;
+    task.c = at<T>(c, jc);
+    // a team's tiles are smaller, and narrower where there are few rows: some for everybody
+    const rows = balanced(m, shared ? 64 : MC, MR), down = (m + rows - 1) / rows;
+    const columns = shared && down < 16 ? balanced(nb, max<i32>(nb / (16 / down), 64), NR<T>()) : nb;
+    task.rows = rows;
+    task.columns = columns;
     for (let pc = 0; pc < k; pc += kc) {
-      const kb = min<i32>(kc, k - pc);
-      const factor = pc == 0 ? beta : <T>1;
-      packRange<T>(NR<T>(), 0, nb, kb, at<T>(b, pc * rsb + jc * csb), csb, rsb, packedB());
-      for (let ic = 0; ic < m; ic += mc) {
-        const mb = min<i32>(mc, m - ic);
-        packRange<T>(MR, 0, mb, kb, at<T>(a, ic * rsa + pc * csa), rsa, csa, packedA());
-        multiplyBlock<T>(0, mb, nb, kb, alpha, factor, at<T>(c, ic * ldc + jc), ldc);
-      }
+      task.k = min<i32>(kc, k - pc);
+      task.beta = pc == 0 ? <f64>beta : 1;
+      task.a = at<T>(a, pc * csa);
+      task.b = at<T>(b, pc * rsb + jc * csb);
+      perform(taskOf<T>(PACK), (nb + PACKED_LINES - 1) / PACKED_LINES, shared);
+      perform(taskOf<T>(MULTIPLY), down * ((nb + columns - 1) / columns), shared);
     }
   }
+}
+
+/** Operations, times the bytes of a number, from which on a team shares a product. */
+const LEAST: f64 = 6e6;
+
+/** One block of the product: what its tiles need. */
+@unmanaged
+class Product {
+  alpha: f64;
+  beta: f64;
+  /** C's rows and the block's columns and depth; what a tile has of them. */
+  m: i32;
+  n: i32;
+  k: i32;
+  rows: i32;
+  columns: i32;
+  a: usize;
+  rsa: i32;
+  csa: i32;
+  b: usize;
+  across: i32;
+  along: i32;
+  /** The block of B in panels. */
+  packed: usize;
+  c: usize;
+  ldc: i32;
+}
+
+/** Columns of B that a tile packs. */
+const PACKED_LINES: i32 = 64;
+
+/** Packs some columns of the block of B. */
+export function packTile<T>(base: usize, tile: i32): void {
+  const task = changetype<Product>(base);
+  const begin = tile * PACKED_LINES;
+  packRange<T>(NR<T>(), begin, min<i32>(begin + PACKED_LINES, task.n), task.k, task.b, task.across, task.along, task.packed);
+}
+
+/** Some rows of C, and of them some columns: packs the rows of A and multiplies. */
+export function multiplyTile<T>(base: usize, tile: i32): void {
+  const task = changetype<Product>(base);
+  const down = (task.m + task.rows - 1) / task.rows;
+  const i = (tile % down) * task.rows, j = (tile / down) * task.columns, k = task.k;
+  const m = min<i32>(task.rows, task.m - i), n = min<i32>(task.columns, task.n - j);
+  packRange<T>(MR, 0, m, k, at<T>(task.a, i * task.rsa), task.rsa, task.csa, packedA());
+  multiplyBlock<T>(m, n, k, <T>task.alpha, at<T>(task.packed, j * k), <T>task.beta, at<T>(task.c, i * task.ldc + j), task.ldc);
 }
 
 /** Products of fewer multiplications than this are not worth packing. */
@@ -63,11 +126,10 @@ export function packRange<T>(
   }
 }
 
-/** Rows [begin, end) of a block of C from the packed blocks of A and B: one tile after the other along each row of tiles. */
-function multiplyBlock<T>(begin: i32, end: i32, n: i32, k: i32, alpha: T, beta: T, c: usize, ldc: i32): void {
-  for (let i = begin; i < end; i += MR) {
-    const a = at<T>(packedA(), i * k);
-    tileRow<T>(min<i32>(MR, end - i), n, k, alpha, a, packedB(), beta, at<T>(c, i * ldc), ldc);
+/** A block of C from the packed rows of A and panels of B: one tile after the other along each row of tiles. */
+function multiplyBlock<T>(m: i32, n: i32, k: i32, alpha: T, b: usize, beta: T, c: usize, ldc: i32): void {
+  for (let i = 0; i < m; i += MR) {
+    tileRow<T>(min<i32>(MR, m - i), n, k, alpha, at<T>(packedA(), i * k), b, beta, at<T>(c, i * ldc), ldc);
   }
 }
 

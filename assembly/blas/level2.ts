@@ -3,6 +3,8 @@
 // compiled between calls, never inside one). Multiply and add round separately in every build.
 
 import { at, lanes, muladd, sum } from "../simd";
+import { GEMV, taskOf } from "../tasks";
+import { isShared, perform, taskArguments } from "../team";
 import { axpy, dot } from "./level1";
 
 /**
@@ -164,6 +166,21 @@ export function gemv<T>(
 ): void {
   if (alpha == <T>0 || m == 0 || n == 0) {
     scaleOrClear<T>(transposed ? n : m, beta, y, incy);
+  } else if ((transposed ? incy : incx) == 1 && isShared(<f64>m * <f64>n, LEAST / sizeof<T>())) {
+    const task = changetype<Gemv>(taskArguments());
+    task.alpha = <f64>alpha;
+    task.beta = <f64>beta;
+    task.transposed = transposed;
+    task.m = m;
+    task.n = n;
+    task.part = ((transposed ? n : m) / 16 + 8) & -8;
+    task.a = a;
+    task.lda = lda;
+    task.x = x;
+    task.incx = incx;
+    task.y = y;
+    task.incy = incy;
+    perform(taskOf<T>(GEMV), ((transposed ? n : m) + task.part - 1) / task.part, true);
   } else if (transposed) {
     if (incy == 1) {
       scaleOrClear<T>(n, beta, y, 1);
@@ -176,6 +193,37 @@ export function gemv<T>(
   } else {
     for (let i = 0; i < m; i++) update<T>(at<T>(y, i * incy), alpha, dot<T>(n, at<T>(a, i * lda), 1, x, incx), beta);
   }
+}
+
+/** Elements, times the bytes of one, from which on a team shares a product: memory bounds the speed. */
+const LEAST: f64 = 1e6;
+
+/** What gemv's tiles read. */
+@unmanaged
+class Gemv {
+  alpha: f64;
+  beta: f64;
+  transposed: bool;
+  m: i32;
+  n: i32;
+  /** Elements of y that a tile has. */
+  part: i32;
+  a: usize;
+  lda: i32;
+  x: usize;
+  incx: i32;
+  y: usize;
+  incy: i32;
+}
+
+/** Some elements of y: the product with some rows, or some columns, of A. */
+export function gemvTile<T>(base: usize, tile: i32): void {
+  const task = changetype<Gemv>(base);
+  const i = tile * task.part;
+  const m = task.transposed ? task.m : min<i32>(task.part, task.m - i);
+  const n = task.transposed ? min<i32>(task.part, task.n - i) : task.n;
+  const a = at<T>(task.a, task.transposed ? i : i * task.lda), y = at<T>(task.y, i * task.incy);
+  gemv<T>(task.transposed, m, n, <T>task.alpha, a, task.lda, task.x, task.incx, <T>task.beta, y, task.incy);
 }
 
 /** A <- A + alpha·x·yᵀ; x is m elements incx apart, y n elements and contiguous. */

@@ -41,26 +41,26 @@ export function quantizedForwardScratch(kind: i32, tokens: i32, columns: i32): f
   return <f64>(TABLE_BYTES + DECODED_BYTES) + prepared + magnitudes;
 }
 
-/** See the head of this file. bias may be 0: none. */
+/** See the head of this file: outputs [begin, end) of every row, begin a multiple of PANEL. bias may be 0: none. */
 export function quantizedForward(
-  kind: i32, tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, codes: usize, scales: usize, bias: usize, y: usize,
-  work: usize,
+  begin: i32, end: i32, kind: i32, tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, codes: usize, scales: usize, bias: usize,
+  y: usize, work: usize,
 ): void {
   prepareTable(kind, work);
   if (!isFew(kind, tokens) || (kind == FLOAT16 && load<i32>(scales) == 0)) {
-    packedForward(kind, tokens, inFeatures, outFeatures, x, codes, scales, bias, y, work);
+    packedForward(begin, end, kind, tokens, inFeatures, outFeatures, x, codes, scales, bias, y, work);
     return;
   }
   const prepared = work + TABLE_BYTES + DECODED_BYTES;
   const step = preparedBytes(inFeatures);
   for (let t = 0; t < tokens; t++) prepare(kind, inFeatures, at<f32>(x, t * inFeatures), prepared + <usize>t * step);
-  for (let o = 0; o < outFeatures; o += 4) {
+  for (let o = begin; o < end; o += 4) {
     fewRows(kind, tokens, inFeatures, outFeatures, o, x, codes, scales, bias, y, prepared, work);
   }
   for (let t = 0; t < tokens; t++) {
     if (load<f32>(prepared + <usize>t * step) != 0) continue;
     const row = at<f32>(x, t * inFeatures), out = at<f32>(y, t * outFeatures);
-    packedForward(kind, 1, inFeatures, outFeatures, row, codes, scales, bias, out, work);
+    packedForward(begin, end, kind, 1, inFeatures, outFeatures, row, codes, scales, bias, out, work);
   }
 }
 
@@ -96,15 +96,15 @@ function prepare(kind: i32, columns: i32, x: usize, dst: usize): void {
 
 /** Any number of rows of x. */
 function packedForward(
-  kind: i32, tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, codes: usize, scales: usize, bias: usize, y: usize,
-  work: usize,
+  begin: i32, end: i32, kind: i32, tokens: i32, inFeatures: i32, outFeatures: i32, x: usize, codes: usize, scales: usize, bias: usize,
+  y: usize, work: usize,
 ): void {
   const decoded = work + TABLE_BYTES;
   const magnitudes = decoded + DECODED_BYTES;
   for (let t = 0; t < tokens; t++) {
-    const row = at<f32>(y, t * outFeatures);
-    if (bias != 0) memory.copy(row, bias, at<f32>(0, outFeatures));
-    else if (inFeatures == 0) memory.fill(row, 0, at<f32>(0, outFeatures));
+    const row = at<f32>(y, t * outFeatures + begin);
+    if (bias != 0) memory.copy(row, at<f32>(bias, begin), at<f32>(0, end - begin));
+    else if (inFeatures == 0) memory.fill(row, 0, at<f32>(0, end - begin));
   }
   if (inFeatures == 0) return;
   const kc = balanced(inFeatures, KC, BLOCK), part = packedPart(tokens), span = packedSpan<f32>(min<i32>(part, tokens), kc);
@@ -113,8 +113,8 @@ function packedForward(
     for (let p = 0; p < inFeatures; p += span) {
       const depth = min<i32>(span, inFeatures - p);
       packRows<f32>(rows, depth, at<f32>(x, t * inFeatures + p), inFeatures);
-      for (let o = 0; o < outFeatures; o += PANEL) {
-        const width = min<i32>(PANEL, outFeatures - o);
+      for (let o = begin; o < end; o += PANEL) {
+        const width = min<i32>(PANEL, end - o);
         for (let q = 0; q < depth; q += kc) {
           const kb = min<i32>(kc, depth - q);
           multiplyPanel(

@@ -97,10 +97,13 @@ export function markFinite(n: i32, codes: usize, scales: usize): void {
   store<i32>(scales, isFiniteFloat16(n, codes));
 }
 
-/** w (rows×columns f32, contiguous) <- codes and scales. */
-export function expandWeight(kind: i32, rows: i32, columns: i32, codes: usize, scales: usize, w: usize, work: usize): void {
+/** Rows [begin, end) of w (rows×columns f32, contiguous) <- codes and scales. */
+export function expandWeight(
+  begin: i32, end: i32, kind: i32, rows: i32, columns: i32, codes: usize, scales: usize, w: usize, work: usize,
+): void {
   prepareTable(kind, work);
-  for (let i = 0; i < rows; i++) {
+  w = at<f32>(w, begin * columns);
+  for (let i = begin; i < end; i++) {
     const magnitudes = kind < NF4 ? <usize>0 : rowMagnitudes(kind, rows, columns, i, 0, blocksOf(columns), scales, work, work + TABLE_BYTES);
     decodeRange(kind, columns, i, 0, columns, codes, scales, magnitudes, work, w);
     w += at<f32>(0, columns);

@@ -13,7 +13,9 @@ import { gemmSlice } from "../blas/gemm";
 import { fill, setIdentity } from "../blas/matrix";
 import { epsilon, exponent, scaleByPowerOfTwo } from "../machine";
 import { at, get, lanes, set } from "../simd";
-import { begin, cursor, interrupted, setCursor, spend } from "../slice";
+import { begin, cursor, interrupted, openSlice, remaining, reopenSlice, setCursor, spend } from "../slice";
+import { MERGE, SUBTREES, taskOf } from "../tasks";
+import { isShared, perform, taskArguments } from "../team";
 import { bdsqr, bdsqrWork } from "./bidiagonal_qr";
 import { hypotenuse } from "./householder";
 import { lartg, rotationC, rotationR, rotationS } from "./rotation";
@@ -27,7 +29,7 @@ const LEAF: i32 = 24;
 const STATE_BYTES: usize = 64;
 
 // cursors of the head
-const NODE = 0, PHASE = 1, INDEX = 2, COUNT = 3, OUT = 4, PENDING = 5, LEFTS = 6, BOTHS = 7, SCALE = 8, NODES = 9;
+const NODE = 0, PHASE = 1, INDEX = 2, COUNT = 3, OUT = 4, PENDING = 5, LEFTS = 6, BOTHS = 7, SCALE = 8, NODES = 9, LEAVES = 10;
 
 /** Working memory of bdsdc in elements of T; integers follow. */
 function elements(n: i32): f64 {
@@ -60,7 +62,7 @@ export function bdsdcBegin<T>(n: i32, ut: usize, ldu: i32, vt: usize, ldv: i32, 
   place<T>(n, 0, 0, ut, ldu, vt, ldv, 0, work);
   setIdentity<T>(n, n, ut, ldu);
   setIdentity<T>(n, n, vt, ldv);
-  listNodes(0, n, 0);
+  listNodes(0, n, 0, hasSubtrees(n) ? SUBTREE : LEAF);
 }
 
 /**
@@ -72,14 +74,102 @@ export function bdsdcSlice<T>(
   n: i32, d: usize, e: usize, ut: usize, ldu: i32, vt: usize, ldv: i32, order: usize, work: usize,
 ): i32 {
   place<T>(n, d, e, ut, ldu, vt, ldv, order, work);
-  for (let node = cursor(HEAD, NODE); node < cursor(HEAD, NODES); node++) {
-    const low = index(TREE, 3 * node), size = index(TREE, 3 * node + 1), sqre = index(TREE, 3 * node + 2);
-    const result = size <= LEAF ? solveLeaf<T>(low, size, sqre) : merge<T>(low, size, sqre);
+  for (let node = cursor(HEAD, NODE); node < cursor(HEAD, NODES);) {
+    const size = index(TREE, 3 * node + 1);
+    let some = 1, operations = <f64>size * <f64>size;
+    let result = 0;
+    if (hasSubtrees(n) && size <= SUBTREE) {
+      some = min<i32>(TOGETHER, cursor(HEAD, LEAVES) - node);
+      operations = solveSubtrees<T>(node, some);
+      result = cursor(HEAD, OUT);
+    } else {
+      result = solveNode<T>(node);
+    }
     if (result != 0) return result;
-    setCursor(HEAD, NODE, node + 1);
-    if (spend(<f64>size * <f64>size)) return interrupted();
+    node += some;
+    setCursor(HEAD, NODE, node);
+    if (spend(operations)) return interrupted();
   }
   return 0;
+}
+
+function solveNode<T>(node: i32): i32 {
+  const low = index(TREE, 3 * node), size = index(TREE, 3 * node + 1), sqre = index(TREE, 3 * node + 2);
+  return size <= LEAF ? solveLeaf<T>(low, size, sqre) : merge<T>(low, size, sqre);
+}
+
+/** Nodes up to this size are solved from their leaves on by one thread, several at a time, if the whole is much larger. */
+const SUBTREE: i32 = 64;
+const TOGETHER: i32 = 8;
+
+// @ts-ignore: decorator
+@inline function hasSubtrees(n: i32): bool {
+  return n >= 4 * SUBTREE;
+}
+
+/** What solveSubtrees's tiles read. */
+@unmanaged
+class Subtrees {
+  n: i32;
+  ldu: i32;
+  ldv: i32;
+  node: i32;
+  d: usize;
+  e: usize;
+  ut: usize;
+  vt: usize;
+  order: usize;
+  work: usize;
+}
+
+/** Working memory of a subtree, in the two matrices that merges of larger nodes will need. */
+// @ts-ignore: decorator
+@inline function subtreeWork<T>(tile: i32): usize {
+  return oldRows<T>() + <usize>tile * <usize>bdsdcScratch<T>(SUBTREE + 8);
+}
+
+/** Solves `some` subtrees from a node of the list on; returns how many operations that took, and their failures in OUT. */
+function solveSubtrees<T>(node: i32, some: i32): f64 {
+  const task = changetype<Subtrees>(taskArguments());
+  task.n = SIZE;
+  task.ldu = LDU;
+  task.ldv = LDV;
+  task.node = node;
+  task.d = D;
+  task.e = E;
+  task.ut = UT;
+  task.vt = VT;
+  task.order = ORDER;
+  task.work = HEAD;
+  const head = HEAD, first = subtreeWork<T>(0), left = remaining();
+  perform(taskOf<T>(SUBTREES), some, isShared(<f64>some, 1));
+  // this thread has worked on subtrees, too
+  place<T>(task.n, task.d, task.e, task.ut, task.ldu, task.vt, task.ldv, task.order, head);
+  reopenSlice(head, left);
+  let operations: f64 = 0;
+  for (let tile = 0; tile < some; tile++) operations += load<f64>(first + (subtreeWork<T>(tile) - subtreeWork<T>(0)));
+  return operations;
+}
+
+/** One subtree of solveSubtrees, to its end. */
+export function subtreeTile<T>(base: usize, tile: i32): void {
+  const task = changetype<Subtrees>(base);
+  place<T>(task.n, task.d, task.e, task.ut, task.ldu, task.vt, task.ldv, task.order, task.work);
+  const node = task.node + tile;
+  const low = index(TREE, 3 * node), size = index(TREE, 3 * node + 1), sqre = index(TREE, 3 * node + 2);
+  const work = subtreeWork<T>(tile);
+  begin(work);
+  openSlice(work);
+  // as long as the subtree's right vectors are
+  place<T>(size + 1, task.d, task.e, task.ut, task.ldu, task.vt, task.ldv, task.order, work);
+  listNodes(low, size, sqre, LEAF);
+  for (let i = 0; i < cursor(HEAD, NODES); i++) {
+    let result = 0;
+    do result = solveNode<T>(i);
+    while (result < 0);
+    if (result > 0) setCursor(task.work, OUT, result);
+    spend(<f64>size * <f64>size);
+  }
 }
 
 function place<T>(
@@ -99,13 +189,20 @@ function place<T>(
   TREE = INTS + 6 * 4 * <usize>n;
 }
 
-/** Lists the nodes of a subtree, children before parents: low, n, sqre each. */
-function listNodes(low: i32, n: i32, sqre: i32): void {
-  if (n > LEAF) {
+/** Lists nodes: low, n, sqre each: first all those of at most `leaf`, then the others, children before parents. */
+function listNodes(low: i32, n: i32, sqre: i32, leaf: i32): void {
+  listHalf(low, n, sqre, leaf, true);
+  setCursor(HEAD, LEAVES, cursor(HEAD, NODES));
+  listHalf(low, n, sqre, leaf, false);
+}
+
+function listHalf(low: i32, n: i32, sqre: i32, leaf: i32, leaves: bool): void {
+  if (n > leaf) {
     const nl = n / 2;
-    listNodes(low, nl, 1);
-    listNodes(low + nl + 1, n - nl - 1, sqre);
+    listHalf(low, nl, 1, leaf, leaves);
+    listHalf(low + nl + 1, n - nl - 1, sqre, leaf, leaves);
   }
+  if (n <= leaf != leaves) return;
   const node = cursor(HEAD, NODES);
   setIndex(TREE, 3 * node, low);
   setIndex(TREE, 3 * node + 1, n);
@@ -175,6 +272,12 @@ const Z = 0, DS = 1, ZS = 2, Z2 = 3, MU = 4, SIGMA = 5, POLES = 6, DG = 7, ZG = 
 @inline function integers(slot: i32): usize {
   return INTS + 4 * <usize>slot * <usize>SIZE;
 }
+/** The two matrices: rows of old vectors, and behind them (SIZE²) the arrow's. */
+// @ts-ignore: decorator
+@inline function oldRows<T>(): usize {
+  return at<T>(WORK, 12 * SIZE + bdsqrWork(LEAF + 1) + 64);
+}
+
 const SORTED = 0, ROWS = 1, DEFLATED = 2, KIND = 3, FROM = 4, GATHERED = 5;
 
 /**
@@ -183,7 +286,7 @@ const SORTED = 0, ROWS = 1, DEFLATED = 2, KIND = 3, FROM = 4, GATHERED = 5;
  */
 function merge<T>(low: i32, n: i32, sqre: i32): i32 {
   const nl = n / 2, nr = n - nl - 1, columns = n + sqre, middle = low + nl;
-  const old = at<T>(WORK, 12 * SIZE + bdsqrWork(LEAF + 1) + 64), q = at<T>(old, SIZE * SIZE);
+  const old = oldRows<T>(), q = at<T>(old, SIZE * SIZE);
   while (cursor(HEAD, PHASE) <= VALUES) {
     const k = cursor(HEAD, COUNT), firstBoth = 1 + cursor(HEAD, LEFTS), firstRight = firstBoth + cursor(HEAD, BOTHS);
     let done = true;
@@ -195,18 +298,20 @@ function merge<T>(low: i32, n: i32, sqre: i32): i32 {
         done = deflate<T>(low, n, columns);
         break;
       case ROOTS:
-        done = findRoots<T>(k);
+        if (cursor(HEAD, INDEX) == 0) squareZ<T>(k);
+        done = mergeSteps<T>(FIND, k, 40 * <f64>k, k, 0, 0, q);
         if (cursor(HEAD, OUT) < 0) return 1;
         break;
       case RECOMPUTE:
-        done = recomputeZ<T>(k);
+        if (cursor(HEAD, INDEX) == 0) fill<T>(k, <T>1, vector<T>(Z2));
+        done = mergeSteps<T>(MULTIPLY_UP, k, 10 * <f64>k, k, 0, 0, 0);
         if (done) arrange<T>(k);
         break;
       case LEFT_ROWS:
-        done = gatherRows<T>(n, k, low, n, UT, LDU, old);
+        done = mergeSteps<T>(GATHER, n, 2 * <f64>n, k, n, uRow<T>(low, low), old, LDU);
         break;
       case LEFT_Q:
-        done = buildVectors<T>(true, k, q);
+        done = mergeSteps<T>(LEFT_VECTORS, k, 10 * <f64>k, k, 0, 0, q);
         break;
       case LEFT_FIRST:
         // the pole at zero belongs to the torn row, which is a column of its own
@@ -223,10 +328,10 @@ function merge<T>(low: i32, n: i32, sqre: i32): i32 {
         if (done) for (let i = k; i < n; i++) copy<T>(n, at<T>(old, i * n), 1, uRow<T>(low + i, low), 1);
         break;
       case RIGHT_ROWS:
-        done = gatherRows<T>(n, k, low, columns, VT, LDV, old);
+        done = mergeSteps<T>(GATHER, n, 2 * <f64>columns, k, columns, vRow<T>(low, low), old, LDV);
         break;
       case RIGHT_Q:
-        done = buildVectors<T>(false, k, q);
+        done = mergeSteps<T>(RIGHT_VECTORS, k, 10 * <f64>k, k, 0, 0, q);
         break;
       case RIGHT_FIRST:
         done = gemmSlice<T>(
@@ -383,42 +488,113 @@ function sortDeflated<T>(count: i32, deflated: usize, d: usize): void {
   }
 }
 
-/** SIGMA, MU, FROM (k) <- the roots, as values and relative to a pole; OUT < 0 if one was not found. */
-function findRoots<T>(k: i32): bool {
-  const ds = vector<T>(DS), zs = vector<T>(ZS), z2 = vector<T>(Z2);
-  let i = cursor(HEAD, INDEX);
-  if (i == 0) {
-    for (let j = 0; j < k; j++) {
-      const value = get<T>(zs, j);
-      set<T>(z2, j, <T>(value * value));
-    }
-  }
-  for (; i < k; i++) {
-    const m = solveSecular<T>(i, k, ds, z2, vector<T>(POLES));
-    if (m != m) {
-      setCursor(HEAD, OUT, -1);
-      return true;
-    }
-    set<T>(vector<T>(MU), i, m);
-    setIndex(integers(FROM), i, origin);
-    set<T>(vector<T>(SIGMA), i, <T>(get<T>(ds, origin) + m));
-    setCursor(HEAD, INDEX, i + 1);
-    if (spend(40 * <f64>k)) return false;
+/** What the team shares of a merge. */
+const FIND = 0, MULTIPLY_UP = 1, GATHER = 2, LEFT_VECTORS = 3, RIGHT_VECTORS = 4;
+
+/** What mergeSteps's tiles read. */
+@unmanaged
+class MergeStep {
+  what: i32;
+  /** The items of this step; of each, or of MULTIPLY_UP's products, a tile has `part`. */
+  begin: i32;
+  end: i32;
+  part: i32;
+  k: i32;
+  columns: i32;
+  ldx: i32;
+  size: i32;
+  x: usize;
+  target: usize;
+  head: usize;
+  ints: usize;
+}
+
+/** Operations of a step and of a tile. */
+const STEP: f64 = 3e6;
+const TILE: f64 = 5e4;
+
+/** Goes through `items` of a kind of work, of about `cost` operations each; true when all are done. */
+function mergeSteps<T>(
+  what: i32, items: i32, cost: f64, k: i32, columns: i32, x: usize, target: usize, ldx: i32 = 0,
+): bool {
+  while (cursor(HEAD, INDEX) < items) {
+    const begin = cursor(HEAD, INDEX), some = min<i32>(items - begin, max<i32>(1, <i32>(STEP / cost)));
+    // every item adds to all products, so it is those that are parted
+    const parted = what == MULTIPLY_UP ? k : some, total = <f64>some * cost;
+    const task = changetype<MergeStep>(taskArguments());
+    task.what = what;
+    task.begin = begin;
+    task.end = begin + some;
+    task.part = max<i32>(8, <i32>(<f64>parted * TILE / total));
+    task.k = k;
+    task.columns = columns;
+    task.ldx = ldx;
+    task.size = SIZE;
+    task.x = x;
+    task.target = target;
+    task.head = HEAD;
+    task.ints = INTS;
+    perform(taskOf<T>(MERGE), (parted + task.part - 1) / task.part, isShared(total, 4 * TILE));
+    setCursor(HEAD, INDEX, begin + some);
+    if (spend(total)) return false;
   }
   setCursor(HEAD, INDEX, 0);
+  if (what == MULTIPLY_UP) {
+    const z = vector<T>(ZS);
+    for (let i = 0; i < k; i++) set<T>(z, i, copysign<T>(sqrt<T>(abs<T>(get<T>(vector<T>(Z2), i))), get<T>(z, i)));
+  }
   return true;
 }
 
-/** old (n×columns) <- the rows of x that stay in play, in gathered order, then the deflated ones. */
-function gatherRows<T>(n: i32, k: i32, low: i32, columns: i32, x: usize, ldx: i32, old: usize): bool {
-  for (let i = cursor(HEAD, INDEX); i < n; i++) {
-    const row = i < k ? index(integers(ROWS), index(integers(GATHERED), i)) : index(integers(DEFLATED), i - k);
-    copy<T>(columns, at<T>(x, (low + row) * ldx + low), 1, at<T>(old, i * columns), 1);
-    setCursor(HEAD, INDEX, i + 1);
-    if (spend(<f64>columns)) return false;
+/** A part of a step. */
+export function mergeTile<T>(base: usize, tile: i32): void {
+  const task = changetype<MergeStep>(base);
+  SIZE = task.size;
+  HEAD = task.head;
+  WORK = HEAD + STATE_BYTES;
+  INTS = task.ints;
+  const k = task.k, begin = task.begin + tile * task.part, end = min<i32>(task.end, begin + task.part);
+  switch (task.what) {
+    case FIND:
+      findRoots<T>(begin, end, k, tile == 0 ? vector<T>(POLES) : at<T>(task.target, tile * k));
+      break;
+    case MULTIPLY_UP:
+      multiplyUp<T>(tile * task.part, min<i32>(k, (tile + 1) * task.part), task.begin, task.end, k);
+      break;
+    case GATHER:
+      gatherRows<T>(begin, end, k, task.columns, task.x, task.ldx, task.target);
+      break;
+    default:
+      buildVectors<T>(task.what == LEFT_VECTORS, begin, end, k, task.target);
   }
-  setCursor(HEAD, INDEX, 0);
-  return true;
+}
+
+/** Z2 (k) <- squares of z. */
+function squareZ<T>(k: i32): void {
+  for (let j = 0; j < k; j++) {
+    const value = get<T>(vector<T>(ZS), j);
+    set<T>(vector<T>(Z2), j, <T>(value * value));
+  }
+}
+
+/** SIGMA, MU, FROM (k) <- roots begin…end, as values and relative to a pole; OUT < 0 if one was not found. poles: k elements. */
+function findRoots<T>(begin: i32, end: i32, k: i32, poles: usize): void {
+  const ds = vector<T>(DS);
+  for (let i = begin; i < end; i++) {
+    const m = solveSecular<T>(i, k, ds, vector<T>(Z2), poles);
+    if (m != m) setCursor(HEAD, OUT, -1);
+    set<T>(vector<T>(MU), i, m);
+    setIndex(integers(FROM), i, origin);
+    set<T>(vector<T>(SIGMA), i, <T>(get<T>(ds, origin) + m));
+  }
+}
+
+/** Rows begin…end of old (n×columns) <- the rows of x that stay in play, in gathered order, then the deflated ones. */
+function gatherRows<T>(begin: i32, end: i32, k: i32, columns: i32, x: usize, ldx: i32, old: usize): void {
+  for (let i = begin; i < end; i++) {
+    const row = i < k ? index(integers(ROWS), index(integers(GATHERED), i)) : index(integers(DEFLATED), i - k);
+    copy<T>(columns, at<T>(x, row * ldx), 1, at<T>(old, i * columns), 1);
+  }
 }
 
 /** GATHERED (k) <- the order of the poles in which rows of a kind are neighbours: the one at zero, left, both, right. */
@@ -438,19 +614,15 @@ function arrange<T>(k: i32): void {
   }
 }
 
-/** q (k×k) <- left or right vectors of the arrow by rows, entries in gathered order. */
-function buildVectors<T>(left: bool, k: i32, q: usize): bool {
+/** Rows begin…end of q (k×k) <- left or right vectors of the arrow, entries in gathered order. */
+function buildVectors<T>(left: bool, begin: i32, end: i32, k: i32, q: usize): void {
   const dg = vector<T>(DG), zg = vector<T>(ZG);
-  for (let i = cursor(HEAD, INDEX); i < k; i++) {
+  for (let i = begin; i < end; i++) {
     const dk = get<T>(vector<T>(DS), index(integers(FROM), i));
     const mu = get<T>(vector<T>(MU), i), sigma = get<T>(vector<T>(SIGMA), i), row = at<T>(q, i * k);
     if (left) leftVector<T>(k, dg, zg, dk, mu, sigma, row);
     else rightVector<T>(k, dg, zg, dk, mu, sigma, row);
-    setCursor(HEAD, INDEX, i + 1);
-    if (spend(10 * <f64>k)) return false;
   }
-  setCursor(HEAD, INDEX, 0);
-  return true;
 }
 
 /** The node's values: the new ones, then the deflated ones, both ascending; ORDER merges them. */
@@ -468,28 +640,22 @@ function finish<T>(low: i32, n: i32, k: i32): void {
 }
 
 /**
- * z for which the computed σ are exact (Gu and Eisenstat): z_i² = Π_j (σ_j² − d_i²) / Π_{j≠i} (d_j² − d_i²), signs as
- * before. Z2 holds the products.
+ * z for which the computed σ are exact (Gu and Eisenstat): z_i² = Π_j (σ_j² − d_i²) / Π_{j≠i} (d_j² − d_i²). Z2 holds the
+ * products; those of first…last take the factors j of begin…end.
  */
-function recomputeZ<T>(k: i32): bool {
-  const d = vector<T>(DS), z = vector<T>(ZS), product = vector<T>(Z2);
-  let j = cursor(HEAD, INDEX);
-  if (j == 0) fill<T>(k, <T>1, product);
-  for (; j < k; j++) {
-    const dk = get<T>(d, index(integers(FROM), j)), m = get<T>(vector<T>(MU), j), s = get<T>(vector<T>(SIGMA), j);
+function multiplyUp<T>(first: i32, last: i32, begin: i32, end: i32, k: i32): void {
+  const d = at<T>(vector<T>(DS), first), product = at<T>(vector<T>(Z2), first);
+  for (let j = begin; j < end; j++) {
+    const dk = get<T>(vector<T>(DS), index(integers(FROM), j)), m = get<T>(vector<T>(MU), j), s = get<T>(vector<T>(SIGMA), j);
     if (j < k - 1) {
       // factors for i <= j pair with d_{j+1}, those for i > j with d_j
-      ratios<T>(j + 1, d, dk, m, s, get<T>(d, j + 1), product);
-      ratios<T>(k - j - 1, at<T>(d, j + 1), dk, m, s, get<T>(d, j), at<T>(product, j + 1));
+      const up = max<i32>(0, min<i32>(j + 1, last) - first);
+      ratios<T>(up, d, dk, m, s, get<T>(vector<T>(DS), j + 1), product);
+      ratios<T>(last - first - up, at<T>(d, up), dk, m, s, get<T>(vector<T>(DS), j), at<T>(product, up));
     } else {
-      lastFactor<T>(k, d, dk, m, s, product);
+      lastFactor<T>(last - first, d, dk, m, s, product);
     }
-    setCursor(HEAD, INDEX, j + 1);
-    if (spend(10 * <f64>k)) return false;
   }
-  for (let i = 0; i < k; i++) set<T>(z, i, copysign<T>(sqrt<T>(abs<T>(get<T>(product, i))), get<T>(z, i)));
-  setCursor(HEAD, INDEX, 0);
-  return true;
 }
 
 /** product_i <- product_i·(σ² − d_i²)/(other² − d_i²), σ = dk + mu, over count elements. */

@@ -9,6 +9,8 @@ import { HEAD_BYTES, begin, cursor, interrupted, setCursor, spend } from "../sli
 import {
   lartg, las2, lasv2, leftC, leftS, rightC, rightS, rotationC, rotationR, rotationS, sigmaLarge, sigmaSmall,
 } from "./rotation";
+import { SWEEPS, taskOf } from "../tasks";
+import { isShared, perform, taskArguments } from "../team";
 import { HEADS, QUEUE, applySweeps, setSweep } from "./sweep";
 
 /** Passes over the whole matrix: LAPACK's MAXITR. */
@@ -19,7 +21,7 @@ const STATE_BYTES: usize = 128;
 const STEPS: usize = HEAD_BYTES + 8;
 
 // cursors of the head
-const HIGH = 0, OLD_LOW = 1, OLD_HIGH = 2, DOWNWARD = 3, QUEUED = 4, FLUSHING = 5, COLUMN = 6;
+const HIGH = 0, OLD_LOW = 1, OLD_HIGH = 2, DOWNWARD = 3, QUEUED = 4, FLUSHING = 5, STRIP = 6;
 
 /** Working memory of bdsqr in elements: state, and a queue of sweeps with four rows of rotations each. */
 export function bdsqrWork(n: i32): i32 {
@@ -57,26 +59,33 @@ export function bdsqrSlice<T>(
   n: i32, ncvt: i32, nru: i32, d: usize, e: usize, vt: usize, ldvt: i32, ut: usize, ldut: i32, work: usize,
 ): i32 {
   const width = 64 / <i32>sizeof<T>();
-  const c = work + STATE_BYTES + HEADS, s = at<T>(c, QUEUE * n), C = at<T>(s, QUEUE * n), S = at<T>(C, QUEUE * n);
   for (;;) {
     if (cursor(work, FLUSHING) == 0) {
       const failed = gatherSweeps<T>(n, d, e, work);
       if (failed > 0) return failed;
       setCursor(work, FLUSHING, 1);
-      setCursor(work, COLUMN, 0);
+      setCursor(work, STRIP, 0);
       if (spend(60 * <f64>n * <f64>cursor(work, QUEUED))) return interrupted();
     }
-    // columns of vt, then columns of ut
-    const queued = cursor(work, QUEUED), heads = work + STATE_BYTES;
-    let j = cursor(work, COLUMN);
-    while (j < ncvt + nru) {
-      const right = j < ncvt, first = right ? j : j - ncvt;
-      const end = min<i32>(right ? ncvt : nru, first + width);
-      if (right) applySweeps<T>(heads, queued, c, s, n, first, end, vt, ldvt);
-      else applySweeps<T>(heads, queued, C, S, n, first, end, ut, ldut);
-      j += end - first;
-      setCursor(work, COLUMN, j);
-      if (spend(6 * <f64>queued * <f64>n * <f64>width)) return interrupted();
+    // strips of vt, then strips of ut
+    const queued = cursor(work, QUEUED), strips = (ncvt + width - 1) / width + (nru + width - 1) / width;
+    const cost = 6 * <f64>queued * <f64>n * <f64>width;
+    while (cursor(work, STRIP) < strips) {
+      const first = cursor(work, STRIP), some = min<i32>(strips - first, 1 + <i32>min<f64>(STEP / max<f64>(cost, 1), 64));
+      const task = changetype<Sweeps>(taskArguments());
+      task.queued = queued;
+      task.first = first;
+      task.n = n;
+      task.ncvt = ncvt;
+      task.nru = nru;
+      task.ldvt = ldvt;
+      task.ldut = ldut;
+      task.vt = vt;
+      task.ut = ut;
+      task.work = work;
+      perform(taskOf<T>(SWEEPS), some, isShared(<f64>some * cost, STEP / 8));
+      setCursor(work, STRIP, first + some);
+      if (spend(<f64>some * cost)) return interrupted();
     }
     setCursor(work, FLUSHING, 0);
     setCursor(work, QUEUED, 0);
@@ -93,6 +102,40 @@ export function bdsqrSlice<T>(
   }
   sortValues<T>(n, ncvt, nru, d, vt, ldvt, ut, ldut);
   return 0;
+}
+
+/** Operations of a step. */
+const STEP: f64 = 3e6;
+
+/** What tiles read: the queue stands in bdsqr's working memory. */
+@unmanaged
+class Sweeps {
+  queued: i32;
+  first: i32;
+  n: i32;
+  ncvt: i32;
+  nru: i32;
+  ldvt: i32;
+  ldut: i32;
+  vt: usize;
+  ut: usize;
+  work: usize;
+}
+
+/** The queued sweeps on a strip of columns. */
+export function sweepsTile<T>(base: usize, tile: i32): void {
+  const task = changetype<Sweeps>(base);
+  const width = 64 / <i32>sizeof<T>(), n = task.n, ofVt = (task.ncvt + width - 1) / width;
+  const heads = task.work + STATE_BYTES, c = heads + HEADS, half = at<T>(0, 2 * QUEUE * n);
+  let strip = task.first + tile;
+  const right = strip < ofVt;
+  if (!right) strip -= ofVt;
+  const columns = right ? task.ncvt : task.nru, first = strip * width;
+  const rotations = right ? c : c + half;
+  applySweeps<T>(
+    heads, task.queued, rotations, at<T>(rotations, QUEUE * n), n, first, min<i32>(columns, first + width),
+    right ? task.vt : task.ut, right ? task.ldvt : task.ldut,
+  );
 }
 
 /** Insertion sort into non-increasing order that moves each pair of vectors at most once. */

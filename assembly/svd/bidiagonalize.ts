@@ -13,6 +13,8 @@ import { fill } from "../blas/matrix";
 import { epsilon, safeMinimum } from "../machine";
 import { at } from "../simd";
 import { cursor, setCursor, spend } from "../slice";
+import { TRAILING, taskOf } from "../tasks";
+import { isShared, perform, taskArguments } from "../team";
 import { larfg } from "./householder";
 
 /** Columns of a panel. */
@@ -21,8 +23,12 @@ const PANEL: i32 = 12;
 /** Working memory of gebrd in elements. */
 export function gebrdWork(m: i32, n: i32): i32 {
   // stacks V above X (length m) and Y above U (length n), then vectors
-  return 2 * PANEL * (m + n) + 4 * PANEL + 2 * m + 3 * n + 64;
+  return 2 * PANEL * (m + n) + 4 * PANEL + (1 + PARTS) * m + 3 * n + 64;
 }
+
+/** Parts into which the trailing columns are cut at most, and how many elements one of them has at least: what a tile reads. */
+const PARTS: i32 = 8;
+const PART_SIZE: f64 = 32768;
 
 /**
  * A slice of the reduction: true when it is complete. t (n rows of m, ldt apart) <- reflectors of Q: row j from its diagonal
@@ -96,8 +102,7 @@ function labrdColumn<T>(
   gemv<T>(true, i, others, <T>-1, at<T>(Y, first), n, at<T>(V, c), m, <T>1, r, 1);
   gemv<T>(true, i, others, <T>-1, at<T>(U, first), n, at<T>(X, c), m, <T>1, r, 1);
   // y, r <- r − y, and w = M·r below row c
-  fill<T>(m - c, <T>0, w);
-  readColumns<T>(others, m - c, at<T>(t, first * ldt + c), ldt, at<T>(v, c), tq, correction, at<T>(y, first), r, w);
+  readTrailing<T>(others, m - c, at<T>(t, first * ldt + c), ldt, at<T>(v, c), tq, correction, at<T>(y, first), r, w);
 
   copy<T>(others, r, 1, at<T>(u, first), 1);
   const tp = larfg<T>(others, at<T>(u, first), at<T>(u, first + 1));
@@ -126,6 +131,60 @@ function labrdColumn<T>(
   gemv<T>(true, i + 1, below, <T>-1, at<T>(V, first), m, a, 1, <T>1, xb, 1);
   gemv<T>(true, i, below, <T>-1, at<T>(X, first), m, b, 1, <T>1, xb, 1);
   scal<T>(below, tp, xb, 1);
+}
+
+/** What readTrailing's tiles read. */
+@unmanaged
+class Trailing {
+  tau: f64;
+  count: i32;
+  n: i32;
+  /** Rows of a part. */
+  part: i32;
+  ldt: i32;
+  t: usize;
+  v: usize;
+  correction: usize;
+  y: usize;
+  r: usize;
+  w: usize;
+}
+
+/**
+ * readColumns for all trailing columns, w started at zero: in parts, whose sums w are added up in their order. How many parts
+ * depends on the size alone, so that the bits do not depend on the team. w: PARTS vectors of n.
+ */
+function readTrailing<T>(
+  count: i32, n: i32, t: usize, ldt: i32, v: usize, tau: T, correction: usize, y: usize, r: usize, w: usize,
+): void {
+  const size = <f64>count * <f64>n;
+  const wanted = max<i32>(1, <i32>min<f64>(size / PART_SIZE, <f64>PARTS));
+  const task = changetype<Trailing>(taskArguments());
+  task.tau = <f64>tau;
+  task.count = count;
+  task.n = n;
+  task.part = ((count + wanted - 1) / wanted + 7) & -8;
+  task.ldt = ldt;
+  task.t = t;
+  task.v = v;
+  task.correction = correction;
+  task.y = y;
+  task.r = r;
+  task.w = w;
+  const parts = (count + task.part - 1) / task.part;
+  perform(taskOf<T>(TRAILING), parts, isShared(4 * size, 4 * PART_SIZE));
+  for (let i = 1; i < parts; i++) axpy<T>(n, <T>1, at<T>(w, i * n), 1, w, 1);
+}
+
+/** A part of readTrailing. */
+export function readPart<T>(base: usize, tile: i32): void {
+  const task = changetype<Trailing>(base);
+  const k = tile * task.part, w = at<T>(task.w, tile * task.n);
+  fill<T>(task.n, <T>0, w);
+  readColumns<T>(
+    min<i32>(task.part, task.count - k), task.n, at<T>(task.t, k * task.ldt), task.ldt, task.v, <T>task.tau, at<T>(task.correction, k),
+    at<T>(task.y, k), at<T>(task.r, k), w,
+  );
 }
 
 /**

@@ -3,8 +3,8 @@
 import { checkInteger, checkOptions, describe, expected, MAX_SIZE, shapeText } from "../check.js";
 import type { Runtime } from "../load.js";
 import { decodeMultiplier } from "../operator.js";
-import { run } from "../scope.js";
-import { complete } from "../slices.js";
+import { run, runSteps } from "../scope.js";
+import { inSlices, type Steps } from "../slices.js";
 import { Csr } from "../sparse/csr.js";
 import { bytesOf, type DType, numbersAt, type Tensor } from "../tensor.js";
 import { type Rows, rowsOf } from "./ratings.js";
@@ -148,28 +148,30 @@ export class Factorization<D extends DType = DType> implements Disposable {
    * @throws RangeError for another shape; TypeError for another dtype; NonFiniteError
    */
   rmse(ratings: Csr<D>): number {
-    return run((runtime) => {
-      const { dtype } = this;
-      const rows = this.#rowsOf(ratings, "ratings");
-      if (ratings.dtype !== dtype) throw new TypeError(expected("ratings", `${dtype} as the model`, ratings.dtype));
-      decodeMultiplier(runtime, ratings, "ratings"); // finds NaN and Infinity
-      if (rows.count === 0) return Number.NaN;
-      // squares of numbers beyond 1e154 overflow, those below 1e-154 vanish
-      for (const e of [0, 600, -500]) {
-        const sum = this.#squares(runtime, rows, e);
-        if (sum < Infinity && (sum > 1e-280 || e < 0)) return Math.sqrt(sum / rows.count) * 2 ** e;
-      }
-      return Infinity;
-    });
+    return runSteps((runtime) => this.#rmse(runtime, ratings));
+  }
+
+  *#rmse(runtime: Runtime, ratings: Csr<D>): Steps<number> {
+    const { dtype } = this;
+    const rows = this.#rowsOf(ratings, "ratings");
+    if (ratings.dtype !== dtype) throw new TypeError(expected("ratings", `${dtype} as the model`, ratings.dtype));
+    decodeMultiplier(runtime, ratings, "ratings"); // finds NaN and Infinity
+    if (rows.count === 0) return Number.NaN;
+    // squares of numbers beyond 1e154 overflow, those below 1e-154 vanish
+    for (const e of [0, 600, -500]) {
+      const sum = yield* this.#squares(runtime, rows, e);
+      if (sum < Infinity && (sum > 1e-280 || e < 0)) return Math.sqrt(sum / rows.count) * 2 ** e;
+    }
+    return Infinity;
   }
 
   /** The sum of the squares of errors·2^-e. */
-  #squares(runtime: Runtime, { rows, indptr, indices, values }: Rows, e: number): number {
+  *#squares(runtime: Runtime, { rows, indptr, indices, values }: Rows, e: number): Steps<number> {
     const { dtype, users, items, userBias, itemBias, mean } = this;
     const { ratingsError, ratingsErrorBegin, ratingsErrorScratch } = runtime[dtype];
     const work = runtime.scratch.push(ratingsErrorScratch());
     ratingsErrorBegin(work);
-    complete(() =>
+    yield* inSlices(() =>
       ratingsError(
         0,
         rows,

@@ -4,11 +4,12 @@ import { checkBoolean, checkFinite, checkInteger, checkOneOf, checkOptions, desc
 import { ConvergenceError } from "../errors.js";
 import type { Runtime } from "../load.js";
 import { decodeMultiplier } from "../operator.js";
-import { checkProgress, type Progress, type ProgressOptions } from "../progress.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { checkSeed, STREAM } from "../random.js";
-import { randomizedSvd } from "../randomized/randomized_svd.js";
-import { run } from "../scope.js";
-import { complete } from "../slices.js";
+import { randomizedSteps } from "../randomized/randomized_svd.js";
+import { runSteps } from "../scope.js";
+import { routineOf, shareSlices } from "../share.js";
+import { mapped, type Steps, silently } from "../slices.js";
 import { Csr } from "../sparse/csr.js";
 import { decompose } from "../svd/decompose.js";
 import type { Svd } from "../svd/svd.js";
@@ -51,7 +52,6 @@ interface Settings {
   iterations: number;
   biased: boolean;
   seed: number;
-  step: (done: number, total: number) => void;
 }
 
 /**
@@ -79,7 +79,7 @@ interface Settings {
  * ```
  */
 export function factorize<D extends DType>(ratings: Csr<D>, options?: FactorizeOptions): Factorization<D> {
-  return run((runtime) => {
+  return runSteps(function* (runtime) {
     const settings = check(options);
     const rows = rowsOf(ratings, "ratings");
     const { dtype } = ratings;
@@ -91,20 +91,20 @@ export function factorize<D extends DType>(ratings: Csr<D>, options?: FactorizeO
     const { rows: byUser, mean, exponent } = normalize(runtime, dtype, rows, settings.biased);
     const found =
       settings.method === "als"
-        ? alternate(runtime, dtype, byUser, settings.factors ?? 50, exponent, settings)
-        : decomposeFilled(runtime, ratings, byUser, Math.min(settings.factors ?? 50, least), exponent, settings);
+        ? yield* alternate(runtime, dtype, byUser, settings.factors ?? 50, exponent, settings)
+        : yield* decomposeFilled(runtime, ratings, byUser, Math.min(settings.factors ?? 50, least), exponent, settings);
     scaleBy(runtime, dtype, found.users.size, found.users.pointer, exponent / 2);
     scaleBy(runtime, dtype, found.items.size, found.items.pointer, exponent / 2);
     scaleBy(runtime, dtype, rows.rows, found.userBias.pointer, exponent);
     scaleBy(runtime, dtype, rows.columns, found.itemBias.pointer, exponent);
     return new Factorization(found, mean) as Factorization<D>;
-  });
+  }, options);
 }
 
 function check(options: FactorizeOptions | undefined): Settings {
   const given = checkOptions(options, [
     ...(["factors", "method", "regularization", "iterations", "biased", "seed"] as const),
-    ...(["onProgress", "signal"] as const),
+    ...PROGRESS,
   ]);
   const { factors, method, iterations, biased } = given;
   return {
@@ -114,7 +114,6 @@ function check(options: FactorizeOptions | undefined): Settings {
     iterations: iterations === undefined ? 10 : checkInteger(iterations, "iterations", 1, 2 ** 31 - 1),
     biased: biased === undefined ? true : checkBoolean(biased, "biased"),
     seed: checkSeed(given.seed),
-    step: checkProgress(given),
   };
 }
 
@@ -136,15 +135,18 @@ function checkRegularization(given: FactorizeOptions["regularization"]): { lambd
   };
 }
 
+/** Operations of a team's slice. */
+const SLICE = 1e8;
+
 /** Alternating least squares on normalised ratings. */
-function alternate(
+function* alternate(
   runtime: Runtime,
   dtype: DType,
   byUser: Rows,
   k: number,
   exponent: number,
-  { method, lambda, damping, iterations, biased, seed, step }: Settings,
-): Sides {
+  { method, lambda, damping, iterations, biased, seed }: Settings,
+): Steps<Sides> {
   const routines = runtime[dtype];
   const bytes = bytesOf(dtype);
   const kp = routines.paddedFactors(k);
@@ -154,65 +156,97 @@ function alternate(
   const [userBias, itemBias] = [Tensor.allocate(runtime, [m], dtype), Tensor.allocate(runtime, [n], dtype)];
   routines.fill(n, 0, itemBias.pointer);
   if (k > 0) routines.alsStart(0, n, k, kp, seed, STREAM.init, q);
-  const work = runtime.scratch.push(routines.alsScratch(kp));
+  const workBytes = routines.alsScratch(kp);
+  const work = runtime.scratch.push(workBytes * (runtime.team?.asked ?? 1));
   // in the scale of the ratings, products of factors are 2^exponent times smaller
   const weight = lambda === 0 ? 0 : lambda * 2 ** -exponent;
   // with "svd" the biases are the first half
   const total = (method === "svd" ? 4 : 2) * iterations;
   let done = 0;
-  const half = (rows: Rows, other: number, otherBias: Tensor, own: number, ownBias: Tensor) => {
-    const { indptr, indices, values } = rows;
-    routines.alsBegin(work);
-    const failed = complete(() => {
-      step(done, total);
-      return routines.alsRows(
-        0,
-        rows.rows,
-        kp,
-        indptr,
-        indices,
-        values,
-        other,
-        otherBias.pointer,
-        own,
-        ownBias.pointer,
-        weight,
-        damping,
-        biased ? 1 : 0,
-        work,
-      );
-    });
+  const progress = () => ({ done, total });
+  function* half(rows: Rows, other: number, otherBias: Tensor, own: number, ownBias: Tensor): Steps<void> {
+    const { indptr, indices, values: ratings, rows: length, count } = rows;
+    const [otherBiases, ownBiases] = [otherBias.pointer, ownBias.pointer];
+    const list = [
+      kp,
+      indptr,
+      indices,
+      ratings,
+      other,
+      otherBiases,
+      own,
+      ownBiases,
+      weight,
+      damping,
+      biased ? 1 : 0,
+      work,
+    ];
+    const ready = routineOf(dtype, "alsBegin");
+    const range = {
+      routine: routineOf(dtype, "alsRows"),
+      ready,
+      values: [0, 0, ...list],
+      begin: 0,
+      end: 1,
+      work: 13,
+      workBytes,
+    };
+    // of a row: its ratings, and a system
+    const operations = (count / Math.max(length, 1)) * (kp + 4) ** 2 + (kp + 1) ** 3 / 3;
+    const alone = {
+      ready: () => routines.alsBegin(work),
+      slice: (first: number) =>
+        routines.alsRows(
+          first,
+          length,
+          kp,
+          indptr,
+          indices,
+          ratings,
+          other,
+          otherBiases,
+          own,
+          ownBiases,
+          weight,
+          damping,
+          biased ? 1 : 0,
+          work,
+        ),
+    };
+    const together = Math.ceil(SLICE / operations);
+    yield progress;
+    const failed = yield* silently(shareSlices(runtime, { ...range, length }, operations, together, {}, alone));
     if (failed > 0) throw new ConvergenceError("factorize", 1);
     done++;
-  };
+  }
   for (let i = 0; i < iterations; i++) {
-    half(byUser, q, itemBias, p, userBias);
-    half(byItem, p, userBias, q, itemBias);
+    yield* half(byUser, q, itemBias, p, userBias);
+    yield* half(byItem, p, userBias, q, itemBias);
   }
   const [users, items] = [Tensor.allocate(runtime, [m, k], dtype), Tensor.allocate(runtime, [n, k], dtype)];
   routines.lacpy(m, k, p, kp, 1, users.pointer, k);
   routines.lacpy(n, k, q, kp, 1, items.pointer, k);
-  step(done, total);
+  yield progress;
   return { users, items, userBias, itemBias };
 }
 
 /** Biases by as many passes, then p = U·√S and q = V·√S of the k largest values of what they leave, gaps being 0. */
-function decomposeFilled(
+function* decomposeFilled(
   runtime: Runtime,
   ratings: Csr,
   byUser: Rows,
   k: number,
   exponent: number,
   settings: Settings,
-): Sides {
+): Steps<Sides> {
   const { dtype, shape, lists } = ratings;
   const { rows: m, columns: n, count, indptr, indices, values } = byUser;
-  const { userBias, itemBias } = alternate(runtime, dtype, byUser, 0, exponent, settings);
+  const { userBias, itemBias } = yield* alternate(runtime, dtype, byUser, 0, exponent, settings);
   const data = Tensor.allocate(runtime, [count], dtype);
   runtime[dtype].ratingsResiduals(0, m, indptr, indices, values, userBias.pointer, itemBias.pointer, data.pointer);
   const residuals = Csr.make(shape, { ...lists, data });
-  const { u, s, vt } = truncated(runtime, residuals, k, settings);
-  settings.step(4 * settings.iterations, 4 * settings.iterations);
+  const { u, s, vt } = yield* truncated(runtime, residuals, k, settings);
+  yield () => ({ done: 4 * settings.iterations, total: 4 * settings.iterations });
   const side = (from: Tensor, length: number) => {
     const [rowStride, columnStride] = from.strides as [number, number];
     const out = Tensor.allocate(runtime, [length, k], dtype);
@@ -223,12 +257,15 @@ function decomposeFilled(
 }
 
 /** The k largest values and their vectors of a sparse matrix, which is disposed of: exact ones of a small matrix. */
-function truncated(runtime: Runtime, a: Csr, k: number, { iterations, seed, step }: Settings): Svd {
+function* truncated(runtime: Runtime, a: Csr, k: number, { iterations, seed }: Settings): Steps<Svd> {
   const [m, n] = a.shape;
   try {
-    if (m * n <= LARGEST_DENSE) return decompose(runtime, a.toDense(), "thin");
-    const onProgress = ({ done, total }: Progress) => step(2 * iterations * (1 + done / total), 4 * iterations);
-    return randomizedSvd(a, k, { seed, onProgress });
+    if (m * n <= LARGEST_DENSE) return yield* silently(decompose(runtime, a.toDense(), "thin"));
+    // the second half of the whole
+    return yield* mapped(randomizedSteps(runtime, a, k, { seed }), ({ done, total }) => ({
+      done: 2 * iterations * (1 + done / total),
+      total: 4 * iterations,
+    }));
   } finally {
     a.dispose();
   }

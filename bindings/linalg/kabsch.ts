@@ -1,10 +1,11 @@
 // Rigid alignment of point sets.
 
-import { sizeOf } from "../check.js";
+import { checkOptions, sizeOf } from "../check.js";
 import type { TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
-import { run } from "../scope.js";
-import { complete } from "../slices.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
+import { inSlices, type Steps } from "../slices.js";
 import { type DType, Tensor } from "../tensor.js";
 import { centrePoints, decomposeCross, type Pair, placePair } from "./points.js";
 import { matrixBytes, scalars, timesPowerOfTwo } from "./values.js";
@@ -38,26 +39,32 @@ export interface Kabsch<S extends number | Tensor = number, D extends DType = DT
  * console.log(r.toTyped().map(digits), t.toTyped().map(digits), rmsd < 1e-12); // Float64Array(4) [ 0, -1, 1, 0 ] Float64Array(2) [ 5, 5 ] true
  * ```
  */
-export function kabsch<S extends number | Tensor = number>(p: TensorLike, q: TensorLike): Kabsch<S>;
-export function kabsch(p: TensorLike, q: TensorLike): Kabsch<number | Tensor> {
-  return run((runtime) => {
+export function kabsch<S extends number | Tensor = number>(
+  p: TensorLike,
+  q: TensorLike,
+  options?: ProgressOptions,
+): Kabsch<S>;
+export function kabsch(p: TensorLike, q: TensorLike, options?: ProgressOptions): Kabsch<number | Tensor> {
+  return runSteps(function* (runtime) {
+    checkOptions(options, PROGRESS);
     const pair = placePair(runtime, p, q, ["p", "q"]);
     const { dtype, batch, m, n } = pair;
     const from = centrePoints(runtime, pair.a, true);
     const to = centrePoints(runtime, pair.b, true);
-    const { u, vt } = decomposeCross(runtime, pair, from, to);
+    const { u, vt } = yield* decomposeCross(runtime, pair, from, to);
     const r = Tensor.allocate(runtime, [...batch, n, n], dtype);
     const t = Tensor.allocate(runtime, [...batch, n], dtype);
     const { gemmBatch, lange, scal, scalPower } = runtime[dtype];
     const work = runtime.scratch.push(matrixBytes(pair.a, Math.max(m, n), 1));
     const square = matrixBytes(pair.a, n, n);
-    const found = Array.from({ length: sizeOf(batch) }, (_, i) => {
+    const found: number[] = [];
+    for (let i = 0; i < sizeOf(batch); i++) {
       const rotation = r.pointer + i * square;
       const [left, right] = [u.pointer + i * square, vt.pointer + i * square];
       // R = V·Uᵀ; a reflection becomes a rotation by turning the direction that matters least
       const multiply = () => gemmBatch(0, 1, n, n, n, 1, right, 0, 1, n, left, 0, 1, n, 0, rotation, 0, n);
       multiply();
-      if (reflects(runtime, pair, rotation)) {
+      if (yield* reflects(runtime, pair, rotation)) {
         scal(n, -1, right + matrixBytes(pair.a, n - 1, n), 1);
         multiply();
       }
@@ -73,19 +80,19 @@ export function kabsch(p: TensorLike, q: TensorLike): Kabsch<number | Tensor> {
       runtime[dtype].lacpy(1, n, to.means + i * rows, n, 1, shift, n);
       gemmBatch(0, 1, 1, n, n, -mine, mean, 0, n, 1, rotation, 0, 1, n, its, shift, 0, n);
       scalPower(n, common, shift);
-      return m === 0 ? 0 : timesPowerOfTwo(lange(0, m, n, q0, n, 1, work) / Math.sqrt(m), common);
-    });
+      found.push(m === 0 ? 0 : timesPowerOfTwo(lange(0, m, n, q0, n, 1, work) / Math.sqrt(m), common));
+    }
     return { r, t, rmsd: scalars(runtime, pair.a, found) };
-  });
+  }, options);
 }
 
 /** Whether det W < 0, W (n×n) orthogonal. */
-function reflects(runtime: Runtime, { dtype, n }: Pair, w: number): boolean {
+function* reflects(runtime: Runtime, { dtype, n }: Pair, w: number): Steps<boolean> {
   const { determinantSign, determinantSignBegin, determinantSignScratch } = runtime[dtype];
   const mark = runtime.scratch.mark();
   const work = runtime.scratch.push(determinantSignScratch(n));
   determinantSignBegin(n, w, work);
-  const negative = complete(() => determinantSign(n, work)) === 1;
+  const negative = (yield* inSlices(() => determinantSign(n, work))) === 1;
   runtime.scratch.rewind(mark);
   return negative;
 }

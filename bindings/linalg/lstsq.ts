@@ -3,13 +3,14 @@
 import { checkOptions, expected, shapeText, sizeOf } from "../check.js";
 import { ConvergenceError } from "../errors.js";
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
-import { run } from "../scope.js";
-import { complete } from "../slices.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
+import { inSlices, operationsDone } from "../slices.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, type Matrix, matrices, Tensor } from "../tensor.js";
 import { checkTolerance, EPSILON, matrixBytes } from "./values.js";
 
-export interface LstsqOptions {
+export interface LstsqOptions extends ProgressOptions {
   /** Singular values of at most rcond·σ₁ count as zero. Default max(m, n)·eps of the dtype. */
   rcond?: number;
 }
@@ -48,8 +49,8 @@ export function lstsq<R extends number | Int32Array = number>(
   options?: LstsqOptions,
 ): Lstsq<DType, R>;
 export function lstsq(a: TensorLike, b: TensorLike, options?: LstsqOptions): Lstsq<DType, number | Int32Array> {
-  return run((runtime) => {
-    const given = checkOptions(options, ["rcond"]);
+  return runSteps(function* (runtime) {
+    const given = checkOptions(options, ["rcond", ...PROGRESS]);
     const [left, right] = [decode(a, "a"), decode(b, "b")];
     if (left.shape.length < 2) throw new RangeError(expected("a", "shape (…, m, n)", shapeText(left.shape)));
     const [m, n] = left.shape.slice(-2) as [number, number];
@@ -84,29 +85,39 @@ export function lstsq(a: TensorLike, b: TensorLike, options?: LstsqOptions): Lst
     const sides: Matrix[] = single
       ? [{ pointer: placed.pointer, rows: m, columns: 1, rowStride: placed.strides[0] as number, columnStride: 1 }]
       : [...matrices(placed)];
+    // a QR factorisation, the values of the triangle, two triangular solves
+    const each = (4 * Math.max(m, n) * p + 3 * p * p + 4 * (m + n) * k) * p + 1;
+    let before = 0;
+    const progress = () => ({
+      done: before + Math.min(each, operationsDone(runtime, work)),
+      total: count * each,
+    });
     for (let i = 0; i < count; i++) {
       const of = batches[0].length > 0 ? i : 0;
       const system = systems[of] as Matrix;
       const side = sides[batches[1].length > 0 ? i : 0] as Matrix;
       routines.lstsqBegin(work);
-      const failed = complete(() =>
-        routines.lstsq(
-          m,
-          n,
-          k,
-          system.pointer,
-          system.rowStride,
-          system.columnStride,
-          side.pointer,
-          side.rowStride,
-          side.columnStride,
-          rcond,
-          x.pointer + i * matrixBytes(x, n, k),
-          s.pointer + of * matrixBytes(x, p, 1),
-          residuals.pointer + i * matrixBytes(x, k, 1),
-          work,
-        ),
+      const failed = yield* inSlices(
+        () =>
+          routines.lstsq(
+            m,
+            n,
+            k,
+            system.pointer,
+            system.rowStride,
+            system.columnStride,
+            side.pointer,
+            side.rowStride,
+            side.columnStride,
+            rcond,
+            x.pointer + i * matrixBytes(x, n, k),
+            s.pointer + of * matrixBytes(x, p, 1),
+            residuals.pointer + i * matrixBytes(x, k, 1),
+            work,
+          ),
+        progress,
       );
+      before += each;
       if (failed > 0) throw new ConvergenceError("lstsq", failed);
       ranks[of] = runtime.common.lstsqRank(work);
     }
@@ -117,5 +128,5 @@ export function lstsq(a: TensorLike, b: TensorLike, options?: LstsqOptions): Lst
       rank: batches[0].length > 0 ? ranks : (ranks[0] as number),
       s,
     };
-  });
+  }, options);
 }

@@ -3,12 +3,13 @@
 import { checkBoolean, checkOptions, expected, shapeText } from "../check.js";
 import { commonDtype, copyIn, decode, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
 import { checkAllFinite, placeMatrix } from "../svd/decompose.js";
 import { matrices, type Tensor } from "../tensor.js";
 import { checkTolerances, decomposeScaled, rankOf, type Tolerances, valuesOf } from "./values.js";
 
-export interface MatrixRankOptions extends Tolerances {
+export interface MatrixRankOptions extends Tolerances, ProgressOptions {
   /** The matrix is symmetric: only its lower triangle is read. Default false. */
   hermitian?: boolean;
 }
@@ -28,15 +29,15 @@ export interface MatrixRankOptions extends Tolerances {
  */
 export function matrixRank<R extends number | Int32Array = number>(a: TensorLike, options?: MatrixRankOptions): R;
 export function matrixRank(a: TensorLike, options?: MatrixRankOptions): number | Int32Array {
-  return run((runtime) => {
-    const given = checkOptions(options, ["atol", "rtol", "hermitian"]);
+  return runSteps(function* (runtime) {
+    const given = checkOptions(options, ["atol", "rtol", "hermitian", ...PROGRESS]);
     const hermitian = given.hermitian === undefined ? false : checkBoolean(given.hermitian, "hermitian");
     const placed = hermitian ? placeSymmetric(runtime, a) : placeMatrix(runtime, a, "a");
     const tolerances = checkTolerances(given, placed);
-    const { s, exponents } = decomposeScaled(runtime, placed, "none");
+    const { s, exponents } = yield* decomposeScaled(runtime, placed, "none");
     const ranks = Int32Array.from(exponents, (e, i) => rankOf(valuesOf(s, i), e, tolerances));
     return placed.ndim === 2 ? (ranks[0] as number) : ranks;
-  });
+  }, options);
 }
 
 /** A copy of (…, n, n) with the lower triangles mirrored. */

@@ -1,9 +1,11 @@
 // Norms of matrices, and the condition that follows from them.
 
-import { describe, expected, shapeText } from "../check.js";
+import { checkOptions, describe, expected, shapeText } from "../check.js";
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { placeMatrix } from "../svd/decompose.js";
 import { type DType, type Matrix, matrices, Tensor } from "../tensor.js";
 import { columnsAt, scaledProduct } from "./product.js";
@@ -40,9 +42,10 @@ function checkOrder<O extends string | number>(value: unknown, argument: string,
  * console.log(norm(a), norm(a, 1), norm(a, Infinity), norm(a, -2)); // 5 7 4 0
  * ```
  */
-export function norm<S extends number | Tensor = number>(a: TensorLike, ord?: NormOrder): S;
-export function norm(a: TensorLike, ord: NormOrder = "fro"): number | Tensor {
-  return run((runtime) => {
+export function norm<S extends number | Tensor = number>(a: TensorLike, ord?: NormOrder, options?: ProgressOptions): S;
+export function norm(a: TensorLike, ord: NormOrder = "fro", options?: ProgressOptions): number | Tensor {
+  return runSteps(function* (runtime) {
+    checkOptions(options, PROGRESS);
     const order = checkOrder(ord, "ord", ORDERS);
     const bySvd = order === "nuc" || order === 2 || order === -2;
     const placed = bySvd ? placeMatrix(runtime, a, "a") : placeAny(runtime, a);
@@ -51,14 +54,14 @@ export function norm(a: TensorLike, ord: NormOrder = "fro"): number | Tensor {
       throw new RangeError(expected("a", `entries for a norm of order ${order}`, `shape ${shapeText(placed.shape)}`));
     }
     if (!bySvd) return scalars(runtime, placed, entryNorms(runtime, placed, order));
-    const { s, exponents } = decomposeScaled(runtime, placed, "none");
+    const { s, exponents } = yield* decomposeScaled(runtime, placed, "none");
     const found = Array.from(exponents, (e, i) => {
       const values = valuesOf(s, i);
       if (order === "nuc") return timesPowerOfTwo(sum(values), e);
       return timesPowerOfTwo(values[order === 2 ? 0 : values.length - 1] ?? 0, e);
     });
     return scalars(runtime, placed, found);
-  });
+  }, options);
 }
 
 /** From the smallest value. */
@@ -111,15 +114,20 @@ function entryNorm(
  * console.log(cond([[4, 0], [0, 2]]), cond([[1, 1], [1, 1]], 1)); // 2 Infinity
  * ```
  */
-export function cond<S extends number | Tensor = number>(a: TensorLike, p?: ConditionOrder): S;
-export function cond(a: TensorLike, p: ConditionOrder = 2): number | Tensor {
-  return run((runtime) => {
+export function cond<S extends number | Tensor = number>(
+  a: TensorLike,
+  p?: ConditionOrder,
+  options?: ProgressOptions,
+): S;
+export function cond(a: TensorLike, p: ConditionOrder = 2, options?: ProgressOptions): number | Tensor {
+  return runSteps(function* (runtime) {
+    checkOptions(options, PROGRESS);
     const order = checkOrder(p, "p", CONDITIONS);
     const placed = placeMatrix(runtime, a, "a");
     const [m, n] = placed.shape.slice(-2) as [number, number];
     if (m === 0 || n === 0) throw new RangeError(expected("a", "matrices with entries", shapeText(placed.shape)));
     if (order === 2 || order === -2) {
-      const { s, exponents } = decomposeScaled(runtime, placed, "none");
+      const { s, exponents } = yield* decomposeScaled(runtime, placed, "none");
       return scalars(
         runtime,
         placed,
@@ -132,30 +140,36 @@ export function cond(a: TensorLike, p: ConditionOrder = 2): number | Tensor {
       );
     }
     if (m !== n) throw new RangeError(expected("a", `shape (…, n, n) for p = ${p}`, shapeText(placed.shape)));
-    return scalars(runtime, placed, inverseConditions(runtime, placed, order));
-  });
+    return scalars(runtime, placed, yield* inverseConditions(runtime, placed, order));
+  }, options);
 }
 
 /** ‖A‖·‖A⁻¹‖ for the square matrices of a batch. */
-function inverseConditions(runtime: Runtime, a: Tensor, order: EntryOrder): number[] {
+function* inverseConditions(runtime: Runtime, a: Tensor, order: EntryOrder): Steps<number[]> {
   const n = a.shape[a.ndim - 1] as number;
-  const { u, s, vt, exponents } = decomposeScaled(runtime, a, "thin");
+  const { u, s, vt, exponents } = yield* decomposeScaled(runtime, a, "thin");
   const inverse = Tensor.allocate(runtime, [n, n], a.dtype);
   const work = runtime.scratch.push(matrixBytes(a, n, 1));
-  return Array.from(matrices(a), (matrix, i) => {
+  const found: number[] = [];
+  for (const matrix of matrices(a)) {
+    const i = found.length;
     const e = exponents[i] as number;
     const values = valuesOf(s, i);
-    if (values[n - 1] === 0) return Infinity;
+    if (values[n - 1] === 0) {
+      found.push(Infinity);
+      continue;
+    }
     const offset = i * matrixBytes(a, n, n);
     const reciprocals = values.map((value) => 1 / value);
     const [left, right] = [columnsAt(vt.pointer + offset, n), columnsAt(u.pointer + offset, n)];
-    scaledProduct(runtime, a.dtype, [n, n], left, reciprocals, right, inverse.pointer);
+    yield* scaledProduct(runtime, a.dtype, [n, n], left, reciprocals, right, inverse.pointer);
     const scaled = scaledCopy(runtime, matrix, a.dtype, -e);
     const [mine, its] = [scaled, inverse].map((one) => {
       const [whole] = matrices(one);
       return entryNorm(runtime, a.dtype, whole as Matrix, order, work);
     }) as [number, number];
     scaled.dispose();
-    return mine * its;
-  });
+    found.push(mine * its);
+  }
+  return found;
 }

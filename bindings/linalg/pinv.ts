@@ -2,7 +2,8 @@
 
 import { checkOptions } from "../check.js";
 import type { TensorLike } from "../interop.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
 import { placeMatrix } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { columnsAt, scaledProduct } from "./product.js";
@@ -24,24 +25,24 @@ import { checkTolerances, decomposeScaled, matrixBytes, rankOf, type Tolerances,
  * console.log(pinv([[2, 0], [0, 4], [0, 0]]).toArray()); // [ [ 0.5, 0, 0 ], [ 0, 0.25, 0 ] ]
  * ```
  */
-export function pinv<D extends DType>(a: Tensor<D>, options?: Tolerances): Tensor<D>;
-export function pinv(a: TensorLike, options?: Tolerances): Tensor;
-export function pinv(a: TensorLike, options?: Tolerances): Tensor {
-  return run((runtime) => {
-    const given = checkOptions(options, ["atol", "rtol"]);
+export function pinv<D extends DType>(a: Tensor<D>, options?: Tolerances & ProgressOptions): Tensor<D>;
+export function pinv(a: TensorLike, options?: Tolerances & ProgressOptions): Tensor;
+export function pinv(a: TensorLike, options?: Tolerances & ProgressOptions): Tensor {
+  return runSteps(function* (runtime) {
+    const given = checkOptions(options, ["atol", "rtol", ...PROGRESS]);
     const placed = placeMatrix(runtime, a, "a");
     const tolerances = checkTolerances(given, placed);
     const { dtype } = placed;
     const [m, n] = placed.shape.slice(-2) as [number, number];
     const p = Math.min(m, n);
-    const { u, s, vt, exponents } = decomposeScaled(runtime, placed, "thin");
+    const { u, s, vt, exponents } = yield* decomposeScaled(runtime, placed, "thin");
     const out = Tensor.allocate(runtime, [...placed.shape.slice(0, -2), n, m], dtype);
     for (let i = 0; i < exponents.length && p > 0; i++) {
       const e = exponents[i] as number;
       const to = out.pointer + i * matrixBytes(placed, n, m);
       const values = valuesOf(s, i);
       const kept = values.subarray(0, rankOf(values, e, tolerances));
-      scaledProduct(
+      yield* scaledProduct(
         runtime,
         dtype,
         [n, m],
@@ -54,5 +55,5 @@ export function pinv(a: TensorLike, options?: Tolerances): Tensor {
       runtime[dtype].scalPower(n * m, -e, to);
     }
     return out;
-  });
+  }, options);
 }

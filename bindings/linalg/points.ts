@@ -3,6 +3,7 @@
 import { expected, shapeText, sizeOf } from "../check.js";
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
+import type { Steps } from "../slices.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
 import type { Svd } from "../svd/svd.js";
 import { type DType, type Matrix, matrices, Tensor } from "../tensor.js";
@@ -72,7 +73,7 @@ export function centrePoints(runtime: Runtime, x: Tensor, centred: boolean): Poi
 }
 
 /** @internal The SVD of each Aᵀ·B, n×n, of a pair's scaled points. */
-export function decomposeCross(runtime: Runtime, { dtype, batch, m, n }: Pair, a: Points, b: Points): Svd {
+export function* decomposeCross(runtime: Runtime, { dtype, batch, m, n }: Pair, a: Points, b: Points): Steps<Svd> {
   const cross = Tensor.allocate(runtime, [...batch, n, n], dtype);
   const count = sizeOf(batch);
   runtime[dtype].gemmBatch(
@@ -95,5 +96,5 @@ export function decomposeCross(runtime: Runtime, { dtype, batch, m, n }: Pair, a
     n * n,
     n,
   );
-  return decompose(runtime, cross, "thin");
+  return yield* decompose(runtime, cross, "thin");
 }

@@ -2,7 +2,8 @@
 
 import { checkOneOf, checkOptions } from "../check.js";
 import type { TensorLike } from "../interop.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
 import { placeMatrix } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { columnsAt, rowsAt, scaledProduct } from "./product.js";
@@ -10,7 +11,7 @@ import { decomposeScaled, matrixBytes, valuesOf } from "./values.js";
 
 const SIDES = ["right", "left"] as const;
 
-export interface PolarOptions {
+export interface PolarOptions extends ProgressOptions {
   /** "right": A = U·P; "left": A = P·U. Default "right". */
   side?: (typeof SIDES)[number];
 }
@@ -33,8 +34,8 @@ export interface PolarOptions {
 export function polar<D extends DType>(a: Tensor<D>, options?: PolarOptions): { u: Tensor<D>; p: Tensor<D> };
 export function polar(a: TensorLike, options?: PolarOptions): { u: Tensor; p: Tensor };
 export function polar(a: TensorLike, options?: PolarOptions): { u: Tensor; p: Tensor } {
-  return run((runtime) => {
-    const given = checkOptions(options, ["side"]);
+  return runSteps(function* (runtime) {
+    const given = checkOptions(options, ["side", ...PROGRESS]);
     const side = given.side === undefined ? "right" : checkOneOf(given.side, "side", SIDES);
     const placed = placeMatrix(runtime, a, "a");
     const { dtype } = placed;
@@ -42,17 +43,17 @@ export function polar(a: TensorLike, options?: PolarOptions): { u: Tensor; p: Te
     const [m, n] = placed.shape.slice(-2) as [number, number];
     const k = Math.min(m, n);
     const order = side === "right" ? n : m;
-    const { u: w, s, vt, exponents } = decomposeScaled(runtime, placed, "thin");
+    const { u: w, s, vt, exponents } = yield* decomposeScaled(runtime, placed, "thin");
     const u = Tensor.allocate(runtime, [...batch, m, n], dtype);
     const p = Tensor.allocate(runtime, [...batch, order, order], dtype);
     const ones = new Float64Array(k).fill(1);
-    exponents.forEach((e, i) => {
+    for (let i = 0; i < exponents.length; i++) {
       const left = w.pointer + i * matrixBytes(placed, m, k);
       const right = vt.pointer + i * matrixBytes(placed, k, n);
       const to = p.pointer + i * matrixBytes(placed, order, order);
       const [rows, columns] =
         side === "right" ? [columnsAt(right, n), rowsAt(right, n)] : [rowsAt(left, k), columnsAt(left, k)];
-      scaledProduct(
+      yield* scaledProduct(
         runtime,
         dtype,
         [m, n],
@@ -61,11 +62,11 @@ export function polar(a: TensorLike, options?: PolarOptions): { u: Tensor; p: Te
         rowsAt(right, n),
         u.pointer + i * matrixBytes(placed, m, n),
       );
-      scaledProduct(runtime, dtype, [order, order], rows, valuesOf(s, i), columns, to);
+      yield* scaledProduct(runtime, dtype, [order, order], rows, valuesOf(s, i), columns, to);
       // rounding may have told the two triangles apart
       runtime[dtype].mirrorLower(order, to, order);
-      runtime[dtype].scalPower(order * order, e, to);
-    });
+      runtime[dtype].scalPower(order * order, exponents[i] as number, to);
+    }
     return { u, p };
-  });
+  }, options);
 }

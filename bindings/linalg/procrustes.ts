@@ -1,8 +1,9 @@
 // Orthogonal Procrustes problem.
 
-import { sizeOf } from "../check.js";
+import { checkOptions, sizeOf } from "../check.js";
 import type { TensorLike } from "../interop.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 import { centrePoints, decomposeCross, placePair } from "./points.js";
 import { scalars, timesPowerOfTwo, valuesOf } from "./values.js";
@@ -31,14 +32,19 @@ export interface Procrustes<S extends number | Tensor = number, D extends DType 
  * console.log(r.toArray(), scale); // [ [ 0, 1 ], [ -1, 0 ] ] 5
  * ```
  */
-export function procrustes<S extends number | Tensor = number>(a: TensorLike, b: TensorLike): Procrustes<S>;
-export function procrustes(a: TensorLike, b: TensorLike): Procrustes<number | Tensor> {
-  return run((runtime) => {
+export function procrustes<S extends number | Tensor = number>(
+  a: TensorLike,
+  b: TensorLike,
+  options?: ProgressOptions,
+): Procrustes<S>;
+export function procrustes(a: TensorLike, b: TensorLike, options?: ProgressOptions): Procrustes<number | Tensor> {
+  return runSteps(function* (runtime) {
+    checkOptions(options, PROGRESS);
     const pair = placePair(runtime, a, b, ["a", "b"]);
     const { dtype, batch, n } = pair;
     const left = centrePoints(runtime, pair.a, false);
     const right = centrePoints(runtime, pair.b, false);
-    const { u, s, vt } = decomposeCross(runtime, pair, left, right);
+    const { u, s, vt } = yield* decomposeCross(runtime, pair, left, right);
     const r = Tensor.allocate(runtime, [...batch, n, n], dtype);
     const square = n * n;
     runtime[dtype].gemmBatch(
@@ -66,5 +72,5 @@ export function procrustes(a: TensorLike, b: TensorLike): Procrustes<number | Te
       return timesPowerOfTwo(sum, e + (right.exponents[i] as number));
     });
     return { r, scale: scalars(runtime, pair.a, sums) };
-  });
+  }, options);
 }

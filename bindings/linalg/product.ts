@@ -1,7 +1,7 @@
 // C = X·diag(d)·Y for factors in kernel memory.
 
 import type { Runtime } from "../load.js";
-import { complete } from "../slices.js";
+import { inSlices, type Steps } from "../slices.js";
 import { bytesOf, type DType, numbersAt } from "../tensor.js";
 
 /** @internal A factor: address and strides in elements. */
@@ -12,7 +12,7 @@ export interface Factor {
 }
 
 /** @internal C (m×n, at `out`) <- X (m×k)·diag(d)·Y (k×n), k = d.length. */
-export function scaledProduct(
+export function* scaledProduct(
   runtime: Runtime,
   dtype: DType,
   [m, n]: readonly [m: number, n: number],
@@ -20,14 +20,14 @@ export function scaledProduct(
   d: ArrayLike<number>,
   y: Factor,
   out: number,
-): void {
+): Steps<void> {
   const routines = runtime[dtype];
   const mark = runtime.scratch.mark();
   const factors = runtime.scratch.push(d.length * bytesOf(dtype));
   const work = runtime.scratch.push(routines.scaledProductScratch(n, d.length));
   numbersAt(runtime.memory, dtype, factors, d.length).set(d);
   routines.scaledProductBegin(work);
-  complete(() =>
+  yield* inSlices(() =>
     routines.scaledProduct(
       m,
       n,

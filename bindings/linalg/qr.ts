@@ -1,16 +1,17 @@
 // QR factorisation.
 
-import { checkOneOf, checkOptions } from "../check.js";
+import { checkOneOf, checkOptions, sizeOf } from "../check.js";
 import type { TensorLike } from "../interop.js";
-import { run } from "../scope.js";
-import { complete } from "../slices.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
+import { inSlices, operationsDone } from "../slices.js";
 import { placeMatrix } from "../svd/decompose.js";
 import { type DType, matrices, Tensor } from "../tensor.js";
 import { matrixBytes } from "./values.js";
 
 const MODES = ["r", "thin", "full"] as const;
 
-export interface QrOptions {
+export interface QrOptions extends ProgressOptions {
   /** "thin": k = min(m, n) columns of Q; "full": all m; "r": R alone, as thin. Default "thin". */
   mode?: (typeof MODES)[number];
 }
@@ -44,8 +45,8 @@ export function qr(a: TensorLike, options: QrOptions & { mode: "r" }): { r: Tens
 export function qr<D extends DType>(a: Tensor<D>, options?: QrOptions & { mode?: "thin" | "full" }): Qr<D>;
 export function qr(a: TensorLike, options?: QrOptions & { mode?: "thin" | "full" }): Qr;
 export function qr(a: TensorLike, options?: QrOptions): Qr | { r: Tensor } {
-  return run((runtime) => {
-    const given = checkOptions(options, ["mode"]);
+  return runSteps(function* (runtime) {
+    const given = checkOptions(options, ["mode", ...PROGRESS]);
     const mode = given.mode === undefined ? "thin" : checkOneOf(given.mode, "mode", MODES);
     const placed = placeMatrix(runtime, a, "a");
     const batch = placed.shape.slice(0, -2);
@@ -57,12 +58,18 @@ export function qr(a: TensorLike, options?: QrOptions): Qr | { r: Tensor } {
     const routines = runtime[placed.dtype];
     const work = runtime.scratch.push(routines.qrScratch(m, n, code));
     let [toQ, toR] = [q?.pointer ?? 0, r.pointer];
+    // R by blocks of reflectors, and as much again for k columns of Q
+    const each = 4 * m * n * Math.min(m, n) + (code === 0 ? 0 : 4 * m * k * Math.min(m, n)) + 1;
+    const total = sizeOf(batch) * each;
+    let before = 0;
+    const progress = () => ({ done: before + Math.min(each, operationsDone(runtime, work)), total });
     for (const { pointer, rowStride, columnStride } of matrices(placed)) {
       routines.qrBegin(work);
-      complete(() => routines.qr(m, n, code, pointer, rowStride, columnStride, toQ, toR, work));
+      yield* inSlices(() => routines.qr(m, n, code, pointer, rowStride, columnStride, toQ, toR, work), progress);
+      before += each;
       toQ += matrixBytes(placed, m, k);
       toR += matrixBytes(placed, k, n);
     }
     return q === undefined ? { r } : { q, r };
-  });
+  }, options);
 }

@@ -3,15 +3,19 @@
 import { checkOptions, expected, shapeText } from "../check.js";
 import { decode, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
+import { silently } from "../slices.js";
 import { decompose, placeMatrix } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { checkTolerance, decomposeScaled, EPSILON, matrixBytes, rankOf, valuesOf } from "./values.js";
 
-export interface SubspaceOptions {
+export interface SubspaceOptions extends ProgressOptions {
   /** Singular values of at most rcond·σ₁ count as zero. Default max(m, n)·eps of the dtype. */
   rcond?: number;
 }
+
+const KEYS = ["rcond", ...PROGRESS] as const;
 
 function placeOne(runtime: Runtime, a: TensorLike): Tensor {
   const { shape } = decode(a, "a");
@@ -20,7 +24,7 @@ function placeOne(runtime: Runtime, a: TensorLike): Tensor {
 }
 
 function checkRcond(options: SubspaceOptions | undefined, a: Tensor): number {
-  const { rcond } = checkOptions(options, ["rcond"]);
+  const { rcond } = checkOptions(options, KEYS);
   return rcond === undefined ? Math.max(...a.shape) * EPSILON[a.dtype] : checkTolerance(rcond, "rcond");
 }
 
@@ -40,17 +44,17 @@ function checkRcond(options: SubspaceOptions | undefined, a: Tensor): number {
 export function orth<D extends DType>(a: Tensor<D>, options?: SubspaceOptions): Tensor<D>;
 export function orth(a: TensorLike, options?: SubspaceOptions): Tensor;
 export function orth(a: TensorLike, options?: SubspaceOptions): Tensor {
-  return run((runtime) => {
-    checkOptions(options, ["rcond"]);
+  return runSteps(function* (runtime) {
+    checkOptions(options, KEYS);
     const placed = placeOne(runtime, a);
     const rcond = checkRcond(options, placed);
     const [m, n] = placed.shape as [number, number];
-    const { u, s } = decomposeScaled(runtime, placed, "thin");
+    const { u, s } = yield* decomposeScaled(runtime, placed, "thin");
     const rank = rankOf(valuesOf(s, 0), 0, { atol: 0, rtol: rcond });
     const out = Tensor.allocate(runtime, [m, rank], placed.dtype);
     if (rank > 0) runtime[placed.dtype].lacpy(m, rank, u.pointer, Math.min(m, n), 1, out.pointer, rank);
     return out;
-  });
+  }, options);
 }
 
 /**
@@ -69,15 +73,15 @@ export function orth(a: TensorLike, options?: SubspaceOptions): Tensor {
 export function nullSpace<D extends DType>(a: Tensor<D>, options?: SubspaceOptions): Tensor<D>;
 export function nullSpace(a: TensorLike, options?: SubspaceOptions): Tensor;
 export function nullSpace(a: TensorLike, options?: SubspaceOptions): Tensor {
-  return run((runtime) => {
-    checkOptions(options, ["rcond"]);
+  return runSteps(function* (runtime) {
+    checkOptions(options, KEYS);
     const placed = placeOne(runtime, a);
     const rcond = checkRcond(options, placed);
     const [m, n] = placed.shape as [number, number];
     // a tall matrix has all n right vectors in its thin decomposition
-    const { s, vt } = decompose(runtime, placed, m < n ? "full" : "thin");
+    const { s, vt } = yield* decompose(runtime, placed, m < n ? "full" : "thin");
     const extreme = s.size > 0 && s.data[0] === Infinity;
-    const values = valuesOf(extreme ? decomposeScaled(runtime, placed, "none").s : s, 0);
+    const values = valuesOf(extreme ? (yield* silently(decomposeScaled(runtime, placed, "none"))).s : s, 0);
     const rank = rankOf(values, 0, { atol: 0, rtol: rcond });
     const out = Tensor.allocate(runtime, [n, n - rank], placed.dtype);
     if (n > rank) {
@@ -85,5 +89,5 @@ export function nullSpace(a: TensorLike, options?: SubspaceOptions): Tensor {
       runtime[placed.dtype].lacpy(n, n - rank, from, 1, n, out.pointer, n - rank);
     }
     return out;
-  });
+  }, options);
 }

@@ -3,6 +3,7 @@
 
 import { checkFinite, expected, sizeOf } from "../check.js";
 import type { Runtime } from "../load.js";
+import { type Steps, silently } from "../slices.js";
 import { decompose } from "../svd/decompose.js";
 import type { Svd } from "../svd/svd.js";
 import { bytesOf, type DType, type Matrix, matrices, Tensor } from "../tensor.js";
@@ -18,12 +19,12 @@ const SMALL = { f32: 2 ** -60, f64: 2 ** -900 };
 const LARGEST_EXPONENT = { f32: 127, f64: 1023 };
 
 /** @internal decompose() for what divides by the values, sums their squares or compares them. */
-export function decomposeScaled(runtime: Runtime, a: Tensor, vectors: "none"): ScaledValues;
+export function decomposeScaled(runtime: Runtime, a: Tensor, vectors: "none"): Steps<ScaledValues>;
 /** @internal */
-export function decomposeScaled(runtime: Runtime, a: Tensor, vectors: "thin"): Svd & ScaledValues;
+export function decomposeScaled(runtime: Runtime, a: Tensor, vectors: "thin"): Steps<Svd & ScaledValues>;
 /** @internal */
-export function decomposeScaled(runtime: Runtime, a: Tensor, vectors: "none" | "thin"): ScaledValues {
-  const found = decompose(runtime, a, vectors);
+export function* decomposeScaled(runtime: Runtime, a: Tensor, vectors: "none" | "thin"): Steps<ScaledValues> {
+  const found = yield* decompose(runtime, a, vectors);
   const exponents = new Int32Array(sizeOf(a.shape.slice(0, -2)));
   const p = found.s.shape[found.s.ndim - 1] as number;
   if (p > 0) {
@@ -34,7 +35,9 @@ export function decomposeScaled(runtime: Runtime, a: Tensor, vectors: "none" | "
         const k = largest === Infinity ? LARGEST_EXPONENT[a.dtype] : Math.floor(Math.log2(largest));
         const copy = scaledCopy(runtime, matrix, a.dtype, -k);
         // by the same driver, so that the digits are the same
-        const again = decompose(runtime, a.ndim > 2 ? copy.reshape([1, ...copy.shape]) : copy, vectors);
+        const again = yield* silently(
+          decompose(runtime, a.ndim > 2 ? copy.reshape([1, ...copy.shape]) : copy, vectors),
+        );
         found.s.data.set(again.s.data, i * p);
         for (const one of [copy, ...Object.values(again)]) one.dispose();
         exponents[i] = k;

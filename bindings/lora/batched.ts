@@ -4,6 +4,7 @@ import { checkNumber, checkOptions, describe, expected, shapeText } from "../che
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
 import { kernel, type Runtime } from "../load.js";
 import { afterTrap, run } from "../scope.js";
+import { routineOf, share } from "../share.js";
 import { bytesOf, type DType, Tensor } from "../tensor.js";
 import { AdapterPool, type Entry } from "./pool.js";
 
@@ -137,7 +138,8 @@ function serve(
       named[count++] = entry;
       if (entry.r > r) r = entry.r;
     }
-    const work = runtime.scratch.push(routines.loraBatchScratch(rows, count, r, outFeatures, 0));
+    const bytes = routines.loraBatchScratch(rows, count, r, outFeatures, 0);
+    const work = runtime.scratch.push(bytes * (runtime.team?.asked ?? 1));
     // nothing grows memory from here on
     const words = wordsOf(runtime);
     for (let i = 0; i < rows; i++) {
@@ -152,6 +154,27 @@ function serve(
     }
     for (let i = 0; i < count; i++) words[records / 4 + i] = (named[i] as Entry).record;
     if (scales !== undefined) writeScales(runtime, dtype, factors, scales, rows);
+    const { team } = runtime;
+    if (team !== undefined) {
+      const size = bytesOf(dtype);
+      const [from, to] = [x.pointer, y.pointer];
+      const range = {
+        routine: routineOf(dtype, "loraBatch"),
+        length: rows,
+        values: [0, inFeatures, outFeatures, from, inFeatures, to, outFeatures, places, count, records, factors, work],
+        steps: [
+          [3, inFeatures * size],
+          [5, outFeatures * size],
+          [7, 4],
+          ...(factors === 0 ? [] : [[10, size] as const]),
+        ] as const,
+        count: 0,
+        work: 11,
+        workBytes: bytes,
+      };
+      const operations = 2 * rows * r * (inFeatures + outFeatures) * size;
+      if (share(runtime, operations, range, { unit: 2, least: 8 }) !== undefined) return;
+    }
     routines.loraBatch(
       rows,
       inFeatures,

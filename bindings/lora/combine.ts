@@ -12,8 +12,10 @@ import {
 } from "../check.js";
 import { commonDtype } from "../interop.js";
 import type { Runtime } from "../load.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { checkSeed, STREAM } from "../random.js";
-import { run } from "../scope.js";
+import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
 import { bytesOf, type DType, numbersAt, Tensor } from "../tensor.js";
 import { LoraAdapter } from "./adapter.js";
@@ -53,7 +55,7 @@ export interface WeightedAdapter<D extends DType = DType> {
   readonly weight: number;
 }
 
-export interface CombineOptions {
+export interface CombineOptions extends ProgressOptions {
   /** Default "cat", which is exact. */
   method?: CombineMethod;
   /** Rank of the result with "svd" and "…_svd", at most that of the sum; default: the largest of the adapters'. */
@@ -108,7 +110,16 @@ export function combineAdapters<D extends DType = DType>(
   adapters: readonly WeightedAdapter<D>[],
   options?: CombineOptions,
 ): LoraAdapter<D> {
-  const given = checkOptions(options, ["method", "rank", "density", "majoritySignMethod", "seed"]);
+  return runSteps((runtime) => combineSteps(runtime, adapters, options), options);
+}
+
+/** @internal combineAdapters() as a part of other computations. */
+export function* combineSteps<D extends DType = DType>(
+  runtime: Runtime,
+  adapters: readonly WeightedAdapter<D>[],
+  options?: CombineOptions,
+): Steps<LoraAdapter<D>> {
+  const given = checkOptions(options, ["method", "rank", "density", "majoritySignMethod", "seed", ...PROGRESS]);
   const method = given.method === undefined ? "cat" : checkOneOf(given.method, "method", METHODS);
   const rank = given.rank === undefined ? undefined : checkInteger(given.rank, "rank", 1, 2 ** 30);
   const seed = checkSeed(given.seed);
@@ -121,19 +132,21 @@ export function combineAdapters<D extends DType = DType>(
     given.majoritySignMethod !== undefined &&
     checkOneOf(given.majoritySignMethod, "majoritySignMethod", ["total", "frequency"]) === "frequency";
   if (rule !== undefined && !bySvd) checkRanks(parts, method);
-  return run((runtime) => {
-    if (prunes || bySvd) checkFactors(runtime, parts);
-    const settings = { density, frequency, seed };
-    const single = parts.length === 1;
-    let factors: Factors<D>;
-    if (method === "cat") factors = concatenate(runtime, parts);
-    else if (bySvd && (rule === undefined || single)) factors = truncateSum(runtime, parts, rank);
-    else if (bySvd)
-      factors = truncate(runtime, combineDeltas(runtime, parts, rule as Rule, settings), rank ?? largestRank(parts));
-    else factors = combineFactors(runtime, parts, single ? "linear" : (rule as Rule), settings);
-    const bias = sumBiases(runtime, parts);
-    return new LoraAdapter<D>({ ...factors, ...(bias && { bias }) });
-  });
+  if (prunes || bySvd) checkFactors(runtime, parts);
+  const settings = { density, frequency, seed };
+  const single = parts.length === 1;
+  let factors: Factors<D>;
+  if (method === "cat") factors = concatenate(runtime, parts);
+  else if (bySvd && (rule === undefined || single)) factors = yield* truncateSum(runtime, parts, rank);
+  else if (bySvd)
+    factors = yield* truncate(
+      runtime,
+      combineDeltas(runtime, parts, rule as Rule, settings),
+      rank ?? largestRank(parts),
+    );
+  else factors = combineFactors(runtime, parts, single ? "linear" : (rule as Rule), settings);
+  const bias = sumBiases(runtime, parts);
+  return new LoraAdapter<D>({ ...factors, ...(bias && { bias }) });
 }
 
 interface Factors<D extends DType> {
@@ -225,11 +238,11 @@ function concatenate<D extends DType>(runtime: Runtime, parts: readonly Part<D>[
 }
 
 /** Σ weight·ΔW as C·D, C (out, Σr) by columns and D (Σr, in), and the first singular triplets of it. */
-function truncateSum<D extends DType>(
+function* truncateSum<D extends DType>(
   runtime: Runtime,
   parts: readonly Part<D>[],
   rank: number | undefined,
-): Factors<D> {
+): Steps<Factors<D>> {
   const { dtype, inFeatures: n, outFeatures: m, routines, bytes } = common(runtime, parts);
   const total = totalRank(parts);
   const most = Math.min(m, n, total);
@@ -246,17 +259,17 @@ function truncateSum<D extends DType>(
     at += r;
   }
   checkAllFinite(runtime, c, "adapters");
-  const { ut, s, vt } = svdOfProduct(runtime, "combineAdapters", c, d);
+  const { ut, s, vt } = yield* svdOfProduct(runtime, "combineAdapters", c, d);
   return scaledVectors(runtime, ut, 1, m, s, vt, Math.min(rank ?? largestRank(parts), most));
 }
 
 /** The first singular triplets of a matrix (out, in). */
-function truncate<D extends DType>(runtime: Runtime, delta: Tensor<D>, rank: number): Factors<D> {
+function* truncate<D extends DType>(runtime: Runtime, delta: Tensor<D>, rank: number): Steps<Factors<D>> {
   const [m, n] = delta.shape as [number, number];
   const most = Math.min(m, n);
   if (most === 0) return zeroFactors(runtime, delta.dtype, m, n);
   checkAllFinite(runtime, delta, "adapters");
-  const { u, s, vt } = decompose(runtime, delta, "thin");
+  const { u, s, vt } = yield* decompose(runtime, delta, "thin");
   return scaledVectors(runtime, u as Tensor<D>, most, 1, s as Tensor<D>, vt as Tensor<D>, Math.min(rank, most));
 }
 

@@ -4,8 +4,10 @@
 import type { Runtime } from "../load.js";
 import type { QuantizedTensor } from "../quantized/quantize.js";
 import { STREAM } from "../random.js";
+import { share } from "../share.js";
 import { bytesOf, type DType, Tensor } from "../tensor.js";
 import { type LoraAdapter, writeNorms } from "./adapter.js";
+import { addAdapter, multiplyBase } from "./products.js";
 
 /** @internal The base weight in memory. */
 export interface Base {
@@ -138,67 +140,44 @@ export function forwardInto(
   }
   const [matrix, rsw, csw] = base.packed === 0 ? [weight, row, column] : [base.packed, 0, 1];
   if (base.quantized !== undefined) multiplyQuantized(runtime, base, base.quantized, tokens, x, y);
-  else routines.linear(0, outFeatures, tokens, inFeatures, x, inFeatures, matrix, rsw, csw, bias, y, outFeatures);
+  else multiplyBase(runtime, dtype, tokens, inFeatures, outFeatures, x, matrix, rsw, csw, bias, y);
   let first = 0;
   for (const segment of segments) {
-    const { adapter, scaling, rows, count } = segment;
+    const { adapter, rows, count } = segment;
     const mark = runtime.scratch.mark();
     if (seed !== undefined && adapter.dropout > 0) {
       const input = inputRows(runtime, base, segment, x, seed, first);
       const some = input.list === 0 ? y : runtime.scratch.push(count * outFeatures * bytesOf(dtype));
       if (input.list !== 0) routines.gatherRows(count, outFeatures, input.list, y, some);
-      addAdapter(runtime, base, adapter, scaling, count, 0, input.pointer, some);
+      addAdapter(runtime, segment, count, 0, input.pointer, some);
       if (input.list !== 0) routines.scatterRows(count, outFeatures, input.list, some, y);
     } else {
-      addAdapter(runtime, base, adapter, scaling, count, rows === undefined ? 0 : placeList(runtime, rows), x, y);
+      addAdapter(runtime, segment, count, rows === undefined ? 0 : placeList(runtime, rows), x, y);
     }
     runtime.scratch.rewind(mark);
     first += count;
   }
 }
 
-/** Rows of y (those of a list, or with 0 the first `count`) <- themselves + the adapter of the same rows of x. */
-function addAdapter(
-  runtime: Runtime,
-  { dtype, inFeatures, outFeatures }: Base,
-  { a, b, r, bias }: LoraAdapter,
-  scaling: number,
-  count: number,
-  list: number,
-  x: number,
-  y: number,
-): void {
-  const routines = runtime[dtype];
-  routines.loraAdd(
-    count,
-    list,
-    inFeatures,
-    outFeatures,
-    x,
-    inFeatures,
-    y,
-    outFeatures,
-    r,
-    a.pointer,
-    b.pointer,
-    bias?.pointer ?? 0,
-    scaling,
-    runtime.scratch.push(routines.loraAddScratch(r, outFeatures)),
-  );
-}
-
 /** y (tokens, out) <- x·Wᵀ + bias. */
 function multiplyQuantized(
-  { common, scratch }: Runtime,
+  runtime: Runtime,
   { inFeatures, outFeatures, bias }: Base,
   { code, codes, scales }: QuantizedTensor,
   tokens: number,
   x: number,
   y: number,
 ): void {
+  const { common, scratch, team } = runtime;
   const mark = scratch.mark();
-  const work = scratch.push(common.quantizedForwardScratch(code, tokens, inFeatures));
-  common.quantizedForward(code, tokens, inFeatures, outFeatures, x, codes, scales, bias, y, work);
+  const workBytes = common.quantizedForwardScratch(code, tokens, inFeatures);
+  const work = scratch.push(workBytes * (team?.asked ?? 1));
+  const values = [0, outFeatures, code, tokens, inFeatures, outFeatures, x, codes, scales, bias, y, work] as const;
+  const range = { routine: "quantizedForward", length: outFeatures, values, begin: 0, end: 1, work: 11, workBytes };
+  // as the product of a weight that is not quantised, a tile packs all rows of x
+  if (share(runtime, 2 * tokens * inFeatures * outFeatures, range, { unit: 8, least: 512 }) === undefined) {
+    common.quantizedForward(...values);
+  }
   scratch.rewind(mark);
 }
 
@@ -380,9 +359,8 @@ export function multiplyWeight(
   g: number,
   dx: number,
 ): void {
-  const { gemm, linear } = runtime[dtype];
-  if (tokens > FEW_ROWS) gemm(tokens, n, m, 1, g, m, 1, weight, row, column, 0, dx, n);
-  else linear(0, n, tokens, m, g, m, weight, column, row, 0, dx, n);
+  if (tokens <= FEW_ROWS) multiplyBase(runtime, dtype, tokens, m, n, g, weight, column, row, 0, dx);
+  else runtime[dtype].gemm(tokens, n, m, 1, g, m, 1, weight, row, column, 0, dx, n);
 }
 
 /** dw, as W is stored, <- gᵀ·x + beta·dw. */

@@ -4,16 +4,19 @@ import { checkOptions, expected, shapeText } from "../check.js";
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
 import { checkRank, chooseRank, type Rank, truncation } from "../linalg/rank_rule.js";
 import type { Runtime } from "../load.js";
-import { randomizedSvd } from "../randomized/randomized_svd.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { type RandomizedSvd, randomizedSteps } from "../randomized/randomized_svd.js";
+import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
+import type { Svd } from "../svd/svd.js";
 import { bytesOf, type DType, type Tensor } from "../tensor.js";
 import { LoraAdapter } from "./adapter.js";
 import { scaledVectors, zeroFactors } from "./product_svd.js";
 import type { TruncatedAdapter } from "./resize.js";
 import { EXACT_UP_TO, PAYS_BELOW } from "./triplets.js";
 
-export interface ExtractOptions {
+export interface ExtractOptions extends ProgressOptions {
   /** Of the random vectors for large layers. Default 0. */
   seed?: number;
 }
@@ -44,8 +47,8 @@ export function extractAdapter<D extends DType = DType>(
   rule: Rank,
   options?: ExtractOptions,
 ): TruncatedAdapter<D> {
-  return run((runtime) => {
-    const { seed = 0 } = checkOptions(options, ["seed"]);
+  return runSteps(function* (runtime) {
+    const { seed = 0 } = checkOptions(options, ["seed", ...PROGRESS]);
     const [before, after] = [decode(base, "base"), decode(tuned, "tuned")];
     if (before.shape.length !== 2) throw new RangeError(expected("base", "two axes", shapeText(before.shape)));
     if (shapeText(before.shape) !== shapeText(after.shape)) {
@@ -69,21 +72,21 @@ export function extractAdapter<D extends DType = DType>(
       routines.axpy(n, -1, x.pointer + i * row * bytes, column, delta.pointer + i * n * bytes, 1);
     }
     checkAllFinite(runtime, delta, "tuned");
-    return truncateDelta(runtime, delta, chosen, seed);
-  });
+    return yield* truncateDelta(runtime, delta, chosen, seed);
+  }, options);
 }
 
 /**
  * @internal The adapter that is nearest to Δ (out, in), which is finite, of a rank that a rule chooses, but at most `most`. The caller
  * has opened a run().
  */
-export function truncateDelta<D extends DType>(
+export function* truncateDelta<D extends DType>(
   runtime: Runtime,
   delta: Tensor<D>,
   rule: Rank,
   seed: number,
   most = Number.POSITIVE_INFINITY,
-): TruncatedAdapter<D> {
+): Steps<TruncatedAdapter<D>> {
   const [m, n] = delta.shape as [number, number];
   const least = Math.min(m, n);
   const total = runtime[delta.dtype].nrm2(delta.size, delta.pointer, 1);
@@ -92,7 +95,9 @@ export function truncateDelta<D extends DType>(
     const last = Math.floor(least / PAYS_BELOW);
     // the rank that energy or tolerance need is not known: more vectors until they are enough
     for (let k = Math.min(rule.rank ?? 32, most); k <= last; k = k < most ? Math.min(2 * k, most) : last + 1) {
-      const { u, s, vt, errorBound } = randomizedSvd(delta, k, { seed });
+      const { u, s, vt, errorBound } = (yield* randomizedSteps(runtime, delta, k, {
+        seed,
+      })) as RandomizedSvd<D>;
       const values = s.toTyped();
       const lost = errorBound.frobenius / total;
       const kept = leastRank(values, total, lost, rule) ?? (k === most ? k : undefined);
@@ -104,7 +109,7 @@ export function truncateDelta<D extends DType>(
       for (const tensor of [u, s, vt]) tensor.dispose();
     }
   }
-  const { u, s, vt } = decompose(runtime, delta, "thin") as { [key in "u" | "s" | "vt"]: Tensor<D> };
+  const { u, s, vt } = (yield* decompose(runtime, delta, "thin")) as Svd<D>;
   const values = s.toTyped();
   const k = Math.min(chooseRank(values, rule), most);
   const error = Math.sqrt(Math.max(0, 1 - truncation(values, k).energy));

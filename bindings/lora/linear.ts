@@ -12,6 +12,7 @@ import { createAdapter, hold, LoraAdapter, type LoraInit, vector } from "./adapt
 import { type AdapterGradients, type Base, backwardInto, forwardInto, type Segment } from "./compute.js";
 import { configOf, type LoraConfig, type LoraConfigOptions } from "./config.js";
 import { mergeWeight } from "./merge.js";
+import { addAdapter, multiplyBase } from "./products.js";
 import { changesBase, subtractFactors } from "./start_from_base.js";
 
 export interface LoraLinearOptions<D extends DType = DType> {
@@ -544,10 +545,9 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
   }
 
   /** forward() of a tensor with at most one adapter: in the JavaScript heap it allocates the result's object alone. */
-  #forwardDirect(x: Tensor<D>, { adapter, scaling }: Alone<D>): Tensor<D> {
+  #forwardDirect(x: Tensor<D>, alone: Alone<D>): Tensor<D> {
     const runtime = kernel();
     const { inFeatures, outFeatures, dtype, weight, bias } = this;
-    const routines = runtime[dtype];
     const input = x.pointer;
     const packed = this.#packed !== undefined && this.#counting === undefined ? this.#packed.pointer : 0;
     const from = weight.pointer;
@@ -561,39 +561,9 @@ export class LoraLinear<D extends DType = DType> implements Disposable {
       const row = packed !== 0 ? 0 : this.#fanInFanOut ? 1 : inFeatures;
       const column = packed === 0 && this.#fanInFanOut ? outFeatures : 1;
       const matrix = packed === 0 ? from : packed;
-      routines.linear(
-        0,
-        outFeatures,
-        tokens,
-        inFeatures,
-        input,
-        inFeatures,
-        matrix,
-        row,
-        column,
-        shift,
-        to,
-        outFeatures,
-      );
-      if (adapter !== undefined && tokens > 0 && this.#enabled && this.#merged === undefined) {
-        const { a, b, bias: loraBias } = adapter;
-        const r = a.shape[0] as number;
-        routines.loraAdd(
-          tokens,
-          0,
-          inFeatures,
-          outFeatures,
-          input,
-          inFeatures,
-          to,
-          outFeatures,
-          r,
-          a.pointer,
-          b.pointer,
-          loraBias === undefined ? 0 : loraBias.pointer,
-          scaling,
-          runtime.scratch.push(routines.loraAddScratch(r, outFeatures)),
-        );
+      multiplyBase(runtime, dtype, tokens, inFeatures, outFeatures, input, matrix, row, column, shift, to);
+      if (alone.adapter !== undefined && tokens > 0 && this.#enabled && this.#merged === undefined) {
+        addAdapter(runtime, alone as Alone<D> & { adapter: LoraAdapter<D> }, tokens, 0, input, to);
       }
       done = true;
       return y;

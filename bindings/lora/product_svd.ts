@@ -2,7 +2,7 @@
 
 import { ConvergenceError } from "../errors.js";
 import type { Runtime } from "../load.js";
-import { complete } from "../slices.js";
+import { inSlices, operationsDone, type Steps } from "../slices.js";
 import { type DType, Tensor } from "../tensor.js";
 
 /** @internal Left vectors by rows (k, m), values (k), right vectors by rows (k, n). */
@@ -13,12 +13,12 @@ export interface ProductSvd<D extends DType> {
 }
 
 /** @internal The SVD of Cᵀ·D for c (r, m) and d (r, n), both contiguous and finite; k = min(m, n, r). */
-export function svdOfProduct<D extends DType>(
+export function* svdOfProduct<D extends DType>(
   runtime: Runtime,
   caller: string,
   c: Tensor<D>,
   d: Tensor<D>,
-): ProductSvd<D> {
+): Steps<ProductSvd<D>> {
   const { dtype } = c;
   const routines = runtime[dtype];
   const [r, m] = c.shape as [number, number];
@@ -29,8 +29,11 @@ export function svdOfProduct<D extends DType>(
   const vt = Tensor.allocate(runtime, [k, n], dtype);
   const work = runtime.scratch.push(routines.productSvdScratch(m, n, r));
   routines.productSvdBegin(work);
-  const failed = complete(() =>
-    routines.productSvd(m, n, r, c.pointer, d.pointer, ut.pointer, s.pointer, vt.pointer, work),
+  // two QR factorisations, the core's SVD, and the reflectors on its vectors
+  const total = 12 * (m + n) * r * r + 20 * r ** 3 + 1;
+  const failed = yield* inSlices(
+    () => routines.productSvd(m, n, r, c.pointer, d.pointer, ut.pointer, s.pointer, vt.pointer, work),
+    () => ({ done: Math.min(total, operationsDone(runtime, work)), total }),
   );
   if (failed > 0) throw new ConvergenceError(caller, failed);
   return { ut, s, vt };

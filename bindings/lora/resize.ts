@@ -3,7 +3,9 @@
 import { checkFinite, checkInteger, checkOneOf, checkOptions, describe, expected } from "../check.js";
 import { checkRank, chooseRank, type Rank, truncation } from "../linalg/rank_rule.js";
 import type { Runtime } from "../load.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { LoraAdapter } from "./adapter.js";
@@ -50,34 +52,47 @@ export interface TruncatedAdapter<D extends DType = DType> {
  * console.log(rank, energy.toFixed(2), smaller.scaling, smaller.delta().toArray()); // 1 0.64 1 [ [ 0, 0 ], [ 0, 4 ] ]
  * ```
  */
-export function resizeAdapter<D extends DType>(adapter: LoraAdapter<D>, rule: Rank | KohyaRule): TruncatedAdapter<D> {
-  return run((runtime) => {
-    if (!(adapter instanceof LoraAdapter)) throw new TypeError(expected("adapter", "a LoraAdapter", describe(adapter)));
-    if (adapter.magnitude !== undefined) {
-      throw new TypeError(expected("adapter", "one without a magnitude (DoRA)", "one with it"));
-    }
-    const { a, b, r, inFeatures, outFeatures, dtype, scaling, useRslora } = adapter;
-    const most = Math.min(inFeatures, outFeatures);
-    const choose = checkRule(rule, most);
-    checkAllFinite(runtime, a, "adapter.a");
-    checkAllFinite(runtime, b, "adapter.b");
-    const c = Tensor.allocate(runtime, [r, outFeatures], dtype);
-    runtime[dtype].lacpy(r, outFeatures, b.pointer, 1, r, c.pointer, outFeatures);
-    const { ut, s, vt } = svdOfProduct(runtime, "resizeAdapter", c, a);
-    const values = s.toTyped();
-    const rank = choose(values);
-    const factors = factorsOfRank(runtime, { ut, s, vt }, rank);
-    const kept = truncation(values, Math.min(rank, values.length));
-    const resized = new LoraAdapter<D>({
-      ...factors,
-      alpha: scaling * (useRslora ? Math.sqrt(Math.max(rank, 1)) : Math.max(rank, 1)),
-      useRslora,
-      dropout: adapter.dropout,
-      ...(adapter.bias && { bias: adapter.bias }),
-    });
-    const error = Math.sqrt(Math.max(0, 1 - kept.energy));
-    return { adapter: resized, rank, error, energy: kept.energy, bound: error };
+export function resizeAdapter<D extends DType>(
+  adapter: LoraAdapter<D>,
+  rule: Rank | KohyaRule,
+  options?: ProgressOptions,
+): TruncatedAdapter<D> {
+  return runSteps((runtime) => resizeSteps(runtime, adapter, rule, options), options);
+}
+
+/** @internal resizeAdapter() as a part of other computations. */
+export function* resizeSteps<D extends DType>(
+  runtime: Runtime,
+  adapter: LoraAdapter<D>,
+  rule: Rank | KohyaRule,
+  options?: ProgressOptions,
+): Steps<TruncatedAdapter<D>> {
+  checkOptions(options, PROGRESS);
+  if (!(adapter instanceof LoraAdapter)) throw new TypeError(expected("adapter", "a LoraAdapter", describe(adapter)));
+  if (adapter.magnitude !== undefined) {
+    throw new TypeError(expected("adapter", "one without a magnitude (DoRA)", "one with it"));
+  }
+  const { a, b, r, inFeatures, outFeatures, dtype, scaling, useRslora } = adapter;
+  const most = Math.min(inFeatures, outFeatures);
+  const choose = checkRule(rule, most);
+  checkAllFinite(runtime, a, "adapter.a");
+  checkAllFinite(runtime, b, "adapter.b");
+  const c = Tensor.allocate(runtime, [r, outFeatures], dtype);
+  runtime[dtype].lacpy(r, outFeatures, b.pointer, 1, r, c.pointer, outFeatures);
+  const { ut, s, vt } = yield* svdOfProduct(runtime, "resizeAdapter", c, a);
+  const values = s.toTyped();
+  const rank = choose(values);
+  const factors = factorsOfRank(runtime, { ut, s, vt }, rank);
+  const kept = truncation(values, Math.min(rank, values.length));
+  const resized = new LoraAdapter<D>({
+    ...factors,
+    alpha: scaling * (useRslora ? Math.sqrt(Math.max(rank, 1)) : Math.max(rank, 1)),
+    useRslora,
+    dropout: adapter.dropout,
+    ...(adapter.bias && { bias: adapter.bias }),
   });
+  const error = Math.sqrt(Math.max(0, 1 - kept.energy));
+  return { adapter: resized, rank, error, energy: kept.energy, bound: error };
 }
 
 /** B and A of the first triplets; kohya's rules may ask for one rank more than there are, which is zero. */

@@ -2,7 +2,7 @@
 // al. 2024), OLoRA (Büyükakyüz 2024). W = (W − s·B·A) + s·B·A, so that the layer starts as it was.
 
 import type { Runtime } from "../load.js";
-import { complete } from "../slices.js";
+import { finish, inSlices } from "../slices.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { bytesOf, type DType, Tensor } from "../tensor.js";
 import { triplets } from "./triplets.js";
@@ -42,7 +42,7 @@ export function factorsOfBase<D extends DType>(
     const work = runtime.scratch.push(routines.qrScratch(m, n, 1));
     const [row, column] = weight.strides as [number, number];
     routines.qrBegin(work);
-    complete(() => routines.qr(m, n, 1, weight.pointer, row, column, q, upper, work));
+    finish(inSlices(() => routines.qr(m, n, 1, weight.pointer, row, column, q, upper, work)));
     routines.lacpy(m, r, q, least, 1, b.pointer, r);
     routines.lacpy(r, n, upper, n, 1, a.pointer, n);
     return { a, b };

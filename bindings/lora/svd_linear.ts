@@ -18,6 +18,7 @@ import { run } from "../scope.js";
 import { bytesOf, type DType, Tensor } from "../tensor.js";
 import { fillSymmetric, LoraAdapter, vector } from "./adapter.js";
 import { multiplyWeight } from "./compute.js";
+import { multiplyBase } from "./products.js";
 import {
   type CoreContext,
   type CorePlan,
@@ -192,17 +193,17 @@ export class SvdLinear<D extends DType = DType> implements Disposable {
       const input = placed.contiguous ? placed : placed.copy();
       const lead = source.shape.slice(0, -1);
       const tokens = sizeOf(lead);
-      const { linear, gemm } = runtime[dtype];
+      const { gemm } = runtime[dtype];
       const p = Tensor.allocate(runtime, [tokens, r], dtype);
       const y = Tensor.allocate(runtime, [...lead, m], dtype);
-      linear(0, r, tokens, n, input.pointer, n, vt.pointer, n, 1, 0, p.pointer, r);
+      multiplyBase(runtime, dtype, tokens, n, r, input.pointer, vt.pointer, n, 1, 0, p.pointer);
       const q = runtime.scratch.push(tokens * r * bytesOf(dtype));
       multiplyCore(this.#context(runtime), tokens, p.pointer, q);
       const bias = this.bias?.pointer ?? 0;
       if (residual === undefined) {
-        linear(0, m, tokens, r, q, r, u.pointer, r, 1, bias, y.pointer, m);
+        multiplyBase(runtime, dtype, tokens, r, m, q, u.pointer, r, 1, bias, y.pointer);
       } else {
-        linear(0, m, tokens, n, input.pointer, n, residual.pointer, n, 1, bias, y.pointer, m);
+        multiplyBase(runtime, dtype, tokens, n, m, input.pointer, residual.pointer, n, 1, bias, y.pointer);
         gemm(tokens, m, r, 1, q, r, 1, u.pointer, 1, r, 1, y.pointer, m);
       }
       if (train) {

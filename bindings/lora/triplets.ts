@@ -2,6 +2,7 @@
 
 import type { Runtime } from "../load.js";
 import { randomizedSvd } from "../randomized/randomized_svd.js";
+import { finish } from "../slices.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
 import type { DType, Tensor } from "../tensor.js";
 
@@ -34,6 +35,6 @@ export function triplets<D extends DType>(
   const least = Math.min(...weight.shape);
   const few = which === "largest" && least > EXACT_UP_TO && k <= least / PAYS_BELOW;
   if (few) return { ...randomizedSvd(weight, k, { seed }), first: 0 };
-  const { u, s, vt } = decompose(runtime, weight, "thin") as { [part in "u" | "s" | "vt"]: Tensor<D> };
+  const { u, s, vt } = finish(decompose(runtime, weight, "thin")) as { [part in "u" | "s" | "vt"]: Tensor<D> };
   return { u, s, vt, first: which === "largest" ? 0 : least - k };
 }

@@ -3,7 +3,9 @@
 import { checkInteger, checkOptions, describe, expected, MAX_SIZE, shapeText } from "../check.js";
 import type { TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { inScope, run, runSteps } from "../scope.js";
+import { type Steps, silently } from "../slices.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { type Found, type PcaJson, Projection, placeRows, read, slices, tensorsOf, vector } from "./projection.js";
@@ -80,27 +82,37 @@ export class IncrementalPCA extends Projection {
    * @returns the object itself
    * @throws as partialFit(); after an error the object is as it was
    */
-  fit(x: TensorLike): this {
-    return run((runtime) => {
-      this.state();
-      const rows = placeRows(runtime, x, "x");
-      const [m, n] = this.#check(rows, undefined);
-      checkAllFinite(runtime, rows, "x");
-      const size = this.#batchSize ?? 5 * n;
-      let found: Found | undefined;
-      for (let start = 0; start < m; ) {
-        // a last batch of fewer rows than components joins the one before it
-        let end = Math.min(start + size, m);
-        if (end + (this.#components ?? 0) > m) end = m;
-        if (found === undefined) end = Math.max(end, Math.min(m, this.#components ?? 0));
-        const before: Found | undefined = found;
-        found = run(() => this.#solve(runtime, stackBatch(runtime, before, rows.subtensor(start, end))));
-        if (before !== undefined) for (const t of tensorsOf(before)) t.dispose();
-        start = end;
-      }
-      this.keep(runtime, found as Found);
-      return this;
-    });
+  fit(x: TensorLike, options?: ProgressOptions): this {
+    return runSteps((runtime) => this.fitSteps(runtime, x, options), options);
+  }
+
+  /** @internal */
+  *fitSteps(runtime: Runtime, x: TensorLike, options: ProgressOptions | undefined): Steps<this> {
+    checkOptions(options, PROGRESS);
+    this.state();
+    const rows = placeRows(runtime, x, "x");
+    const [m, n] = this.#check(rows, undefined);
+    checkAllFinite(runtime, rows, "x");
+    const size = this.#batchSize ?? 5 * n;
+    let found: Found | undefined;
+    for (let start = 0; start < m; ) {
+      // a last batch of fewer rows than components joins the one before it
+      let end = Math.min(start + size, m);
+      if (end + (this.#components ?? 0) > m) end = m;
+      if (found === undefined) end = Math.max(end, Math.min(m, this.#components ?? 0));
+      const before: Found | undefined = found;
+      found = yield* inScope(() => this.#solveBatch(runtime, before, rows.subtensor(start, end)));
+      if (before !== undefined) for (const t of tensorsOf(before)) t.dispose();
+      start = end;
+      const done = end;
+      yield () => ({ done, total: m });
+    }
+    this.keep(runtime, found as Found);
+    return this;
+  }
+
+  *#solveBatch(runtime: Runtime, before: Found | undefined, rows: Tensor): Steps<Found> {
+    return yield* silently(this.#solve(runtime, yield* silently(stackBatch(runtime, before, rows))));
   }
 
   /**
@@ -111,15 +123,18 @@ export class IncrementalPCA extends Projection {
    * @throws RangeError for another number of features, no rows, or too few in the first batch; TypeError for another dtype;
    *   NonFiniteError; after an error the object is as it was
    */
-  partialFit(x: TensorLike): this {
-    return run((runtime) => {
-      const before = this.state();
-      const rows = placeRows(runtime, x, "x", before?.mean.size, before?.dtype);
-      this.#check(rows, before);
-      checkAllFinite(runtime, rows, "x");
-      this.keep(runtime, this.#solve(runtime, stackBatch(runtime, before, rows)));
-      return this;
-    });
+  partialFit(x: TensorLike, options?: ProgressOptions): this {
+    return runSteps((runtime) => this.#partialFit(runtime, x, options), options);
+  }
+
+  *#partialFit(runtime: Runtime, x: TensorLike, options: ProgressOptions | undefined): Steps<this> {
+    checkOptions(options, PROGRESS);
+    const before = this.state();
+    const rows = placeRows(runtime, x, "x", before?.mean.size, before?.dtype);
+    this.#check(rows, before);
+    checkAllFinite(runtime, rows, "x");
+    this.keep(runtime, yield* this.#solve(runtime, yield* stackBatch(runtime, before, rows)));
+    return this;
   }
 
   /**
@@ -129,21 +144,23 @@ export class IncrementalPCA extends Projection {
    * @throws TypeError if `other` is no IncrementalPCA or has another dtype; RangeError if its features differ in number
    */
   merge(other: IncrementalPCA): this {
-    return run((runtime) => {
-      if (!(other instanceof IncrementalPCA)) {
-        throw new TypeError(expected("other", "an IncrementalPCA", describe(other)));
+    return runSteps((runtime) => this.#merge(runtime, other));
+  }
+
+  *#merge(runtime: Runtime, other: IncrementalPCA): Steps<this> {
+    if (!(other instanceof IncrementalPCA)) {
+      throw new TypeError(expected("other", "an IncrementalPCA", describe(other)));
+    }
+    const [before, more] = [this.state(), other.state()];
+    if (more === undefined) return this;
+    if (before !== undefined) {
+      if (more.dtype !== before.dtype) throw new TypeError(expected("other", before.dtype, more.dtype));
+      if (more.mean.size !== before.mean.size) {
+        throw new RangeError(expected("other", `${before.mean.size} features`, `${more.mean.size}`));
       }
-      const [before, more] = [this.state(), other.state()];
-      if (more === undefined) return this;
-      if (before !== undefined) {
-        if (more.dtype !== before.dtype) throw new TypeError(expected("other", before.dtype, more.dtype));
-        if (more.mean.size !== before.mean.size) {
-          throw new RangeError(expected("other", `${before.mean.size} features`, `${more.mean.size}`));
-        }
-      }
-      this.keep(runtime, this.#solve(runtime, stackStates(runtime, before, more)));
-      return this;
-    });
+    }
+    this.keep(runtime, yield* this.#solve(runtime, stackStates(runtime, before, more)));
+    return this;
   }
 
   #check(rows: Tensor, before: Found | undefined): [m: number, n: number] {
@@ -158,8 +175,8 @@ export class IncrementalPCA extends Projection {
   }
 
   /** The state that a stack of rows stands for. */
-  #solve(runtime: Runtime, { dtype, samples, mean, norms, rows }: Stack): Found {
-    const { s, vt } = decompose(runtime, rows, "thin");
+  *#solve(runtime: Runtime, { dtype, samples, mean, norms, rows }: Stack): Steps<Found> {
+    const { s, vt } = yield* decompose(runtime, rows, "thin");
     const n = mean.size;
     const most = Math.min(this.#components ?? samples, samples, n);
     const k = Math.min(most, s.size);
@@ -209,15 +226,17 @@ export class IncrementalPCA extends Projection {
 }
 
 /** What was seen and the rows of a batch (m, n). */
-function stackBatch(runtime: Runtime, before: Found | undefined, x: Tensor): Stack {
+function* stackBatch(runtime: Runtime, before: Found | undefined, x: Tensor): Steps<Stack> {
   const [m, n] = x.shape as [number, number];
   const [rs, cs] = x.strides as [number, number];
   const mean = Tensor.allocate(runtime, [n], "f64");
   const { centreWide, means, meansScratch, projectScratch } = runtime[x.dtype];
-  slices(runtime, meansScratch(n), (work) => means(m, n, x.pointer, rs, cs, 1, mean.pointer, work));
+  yield* slices(runtime, meansScratch(n), (work) => means(m, n, x.pointer, rs, cs, 1, mean.pointer, work));
   const stack = makeStack(runtime, before, m, mean, m, x.dtype);
   const first = stack.rows.pointer + 8 * n * (before?.singularValues.size ?? 0);
-  slices(runtime, projectScratch(n), (work) => centreWide(m, n, x.pointer, rs, cs, 1, mean.pointer, first, work));
+  yield* slices(runtime, projectScratch(n), (work) =>
+    centreWide(m, n, x.pointer, rs, cs, 1, mean.pointer, first, work),
+  );
   runtime.common.joinNorms(m, n, first, stack.norms.pointer);
   return stack;
 }

@@ -3,9 +3,11 @@
 import { checkOneOf, checkOptions, describe, expected, shapeText } from "../check.js";
 import type { TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { checkSeed } from "../random.js";
-import { randomizedSvd } from "../randomized/randomized_svd.js";
-import { run } from "../scope.js";
+import { randomizedSteps } from "../randomized/randomized_svd.js";
+import { run, runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { checkAllFinite, decompose } from "../svd/decompose.js";
 import { Tensor } from "../tensor.js";
 import { type PcaJson, Projection, placeRows, read, slices, vector } from "./projection.js";
@@ -82,47 +84,52 @@ export class PCA extends Projection {
    * Fits to the rows of x, in place of what was fitted before.
    *
    * @param x (m, n): m >= 2 samples of n >= 1 features
+   * @param options onProgress and signal
    * @returns the object itself
    * @throws RangeError for fewer rows than two or than "mle" needs (n), or more components than min(m, n);
    *   NonFiniteError; after an error the object is as it was
    */
-  fit(x: TensorLike): this {
-    return run((runtime) => {
-      this.state();
-      const rows = placeRows(runtime, x, "x");
-      const [m, n] = rows.shape as [number, number];
-      const solver = this.#choose(m, n);
-      const { factor, mean, singularValues, variances, total, vt } =
-        solver === "covariance"
-          ? byCovariance(runtime, rows)
-          : solver === "full"
-            ? byFullSvd(runtime, rows)
-            : byRandomizedSvd(runtime, rows, this.#components as number | undefined, this.#seed);
-      const ratios = variances.map((variance) => (total > 0 ? variance / total : 0));
-      const unscaled = (variance: number) => variance / factor / factor;
-      const k = this.#count(runtime, m, n, ratios, variances, factor);
-      const rest = Math.min(m, n) - k;
-      // a solver that finds k components only leaves the rest to the total
-      const left =
-        variances.length > k
-          ? variances.subarray(k).reduce((sum, variance) => sum + variance, 0)
-          : Math.max(0, total - variances.reduce((sum, variance) => sum + variance, 0));
-      runtime[vt.dtype].flipSigns(k, n, vt.pointer);
-      this.keep(runtime, {
-        dtype: rows.dtype,
-        samples: m,
-        mean,
-        components: widened(runtime, vt.subtensor(0, k)),
-        explainedVariance: vector(runtime, variances.subarray(0, k).map(unscaled)),
-        explainedVarianceRatio: vector(runtime, ratios.subarray(0, k)),
-        singularValues: vector(
-          runtime,
-          singularValues.subarray(0, k).map((s) => s / factor),
-        ),
-        noiseVariance: rest === 0 ? 0 : unscaled(left / rest),
-      });
-      return this;
+  fit(x: TensorLike, options?: ProgressOptions): this {
+    return runSteps((runtime) => this.fitSteps(runtime, x, options), options);
+  }
+
+  /** @internal */
+  *fitSteps(runtime: Runtime, x: TensorLike, options: ProgressOptions | undefined): Steps<this> {
+    checkOptions(options, PROGRESS);
+    this.state();
+    const rows = placeRows(runtime, x, "x");
+    const [m, n] = rows.shape as [number, number];
+    const solver = this.#choose(m, n);
+    const { factor, mean, singularValues, variances, total, vt } =
+      solver === "covariance"
+        ? yield* byCovariance(runtime, rows)
+        : solver === "full"
+          ? yield* byFullSvd(runtime, rows)
+          : yield* byRandomizedSvd(runtime, rows, this.#components as number | undefined, this.#seed);
+    const ratios = variances.map((variance) => (total > 0 ? variance / total : 0));
+    const unscaled = (variance: number) => variance / factor / factor;
+    const k = this.#count(runtime, m, n, ratios, variances, factor);
+    const rest = Math.min(m, n) - k;
+    // a solver that finds k components only leaves the rest to the total
+    const left =
+      variances.length > k
+        ? variances.subarray(k).reduce((sum, variance) => sum + variance, 0)
+        : Math.max(0, total - variances.reduce((sum, variance) => sum + variance, 0));
+    runtime[vt.dtype].flipSigns(k, n, vt.pointer);
+    this.keep(runtime, {
+      dtype: rows.dtype,
+      samples: m,
+      mean,
+      components: widened(runtime, vt.subtensor(0, k)),
+      explainedVariance: vector(runtime, variances.subarray(0, k).map(unscaled)),
+      explainedVarianceRatio: vector(runtime, ratios.subarray(0, k)),
+      singularValues: vector(
+        runtime,
+        singularValues.subarray(0, k).map((s) => s / factor),
+      ),
+      noiseVariance: rest === 0 ? 0 : unscaled(left / rest),
     });
+    return this;
   }
 
   /** Checks the shape and applies scikit-learn's rule. */
@@ -230,30 +237,30 @@ function safeFactor(runtime: Runtime, x: Tensor): number {
 }
 
 /** The covariance matrix's eigenvectors; as it is positive semidefinite, they are its singular vectors. */
-function byCovariance(runtime: Runtime, x: Tensor): Spectrum {
+function* byCovariance(runtime: Runtime, x: Tensor): Steps<Spectrum> {
   const [m, n] = x.shape as [number, number];
   const [rs, cs] = x.strides as [number, number];
   const mean = Tensor.allocate(runtime, [n], "f64");
   const c = Tensor.allocate(runtime, [n, n], "f64");
   const { scatter, scatterScratch } = runtime[x.dtype];
-  const compute = (factor: number): number => {
-    slices(runtime, scatterScratch(n), (work) =>
+  function* compute(factor: number): Steps<number> {
+    yield* slices(runtime, scatterScratch(n), (work) =>
       scatter(m, n, x.pointer, rs, cs, factor, mean.pointer, c.pointer, work),
     );
     const { data } = c;
     let trace = 0;
     for (let i = 0; i < n; i++) trace += data[i * (n + 1)] as number;
     return trace;
-  };
+  }
   let factor = 1;
-  let trace = compute(factor);
+  let trace = yield* compute(factor);
   // the trace tells of NaN, Infinity, overflow and underflow: the entries are looked at only then
   if (!(trace > 2 ** -700 && trace < 2 ** 1020)) {
     checkAllFinite(runtime, x, "x");
     factor = safeFactor(runtime, x);
-    if (factor !== 1) trace = compute(factor);
+    if (factor !== 1) trace = yield* compute(factor);
   }
-  const { s, vt } = decompose(runtime, c, "thin");
+  const { s, vt } = yield* decompose(runtime, c, "thin");
   const values = (s as Tensor<"f64">).data.subarray(0, Math.min(m, n));
   return {
     factor,
@@ -266,7 +273,7 @@ function byCovariance(runtime: Runtime, x: Tensor): Spectrum {
 }
 
 /** A centred copy, times the factor, and the means of the features. */
-function centred(runtime: Runtime, x: Tensor): { factor: number; mean: Tensor<"f64">; y: Tensor } {
+function* centred(runtime: Runtime, x: Tensor): Steps<{ factor: number; mean: Tensor<"f64">; y: Tensor }> {
   const [m, n] = x.shape as [number, number];
   const [rs, cs] = x.strides as [number, number];
   checkAllFinite(runtime, x, "x");
@@ -274,16 +281,18 @@ function centred(runtime: Runtime, x: Tensor): { factor: number; mean: Tensor<"f
   const mean = Tensor.allocate(runtime, [n], "f64");
   const y = Tensor.allocate(runtime, [m, n], x.dtype);
   const { centre, means, meansScratch, projectScratch } = runtime[x.dtype];
-  slices(runtime, meansScratch(n), (work) => means(m, n, x.pointer, rs, cs, factor, mean.pointer, work));
-  slices(runtime, projectScratch(n), (work) => centre(m, n, x.pointer, rs, cs, factor, mean.pointer, y.pointer, work));
+  yield* slices(runtime, meansScratch(n), (work) => means(m, n, x.pointer, rs, cs, factor, mean.pointer, work));
+  yield* slices(runtime, projectScratch(n), (work) =>
+    centre(m, n, x.pointer, rs, cs, factor, mean.pointer, y.pointer, work),
+  );
   if (factor !== 1) for (let j = 0, { data } = mean; j < n; j++) data[j] = (data[j] as number) / factor;
   return { factor, mean, y };
 }
 
 /** SVD of the centred rows. */
-function byFullSvd(runtime: Runtime, x: Tensor): Spectrum {
-  const { factor, mean, y } = centred(runtime, x);
-  const { s, vt } = decompose(runtime, y, "thin");
+function* byFullSvd(runtime: Runtime, x: Tensor): Steps<Spectrum> {
+  const { factor, mean, y } = yield* centred(runtime, x);
+  const { s, vt } = yield* decompose(runtime, y, "thin");
   const singularValues = Float64Array.from(s.data);
   const variances = singularValues.map((value) => value ** 2 / ((x.shape[0] as number) - 1));
   return {
@@ -297,10 +306,10 @@ function byFullSvd(runtime: Runtime, x: Tensor): Spectrum {
 }
 
 /** A few components of the centred rows, by random projection. */
-function byRandomizedSvd(runtime: Runtime, x: Tensor, components: number | undefined, seed: number): Spectrum {
-  const { factor, mean, y } = centred(runtime, x);
+function* byRandomizedSvd(runtime: Runtime, x: Tensor, components: number | undefined, seed: number): Steps<Spectrum> {
+  const { factor, mean, y } = yield* centred(runtime, x);
   const [m, n] = x.shape as [number, number];
-  const { s, vt } = randomizedSvd(y, components ?? Math.min(m, n), { seed });
+  const { s, vt } = yield* randomizedSteps(runtime, y, components ?? Math.min(m, n), { seed });
   const singularValues = Float64Array.from(s.data);
   return {
     factor,

@@ -14,8 +14,9 @@ import {
 import { failure } from "../errors.js";
 import { commonDtype, copyIn, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
-import { run } from "../scope.js";
-import { complete } from "../slices.js";
+import type { ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
+import { inSlices, type Steps, silently } from "../slices.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 
@@ -187,36 +188,44 @@ export abstract class Projection implements Disposable {
 
   /** Rows to coordinates ("project"), or back. */
   #map(value: TensorLike, argument: string, routine: "project" | "reconstruct"): Tensor {
-    return run((runtime) => {
-      const { mean, dtype } = this.fitted();
-      const { components } = this.#attributes;
-      const [k, n] = components.shape as [number, number];
-      const [width, outWidth] = routine === "project" ? [n, k] : [k, n];
-      const rows = placeRows(runtime, value, argument, width, dtype);
-      checkAllFinite(runtime, rows, argument);
-      const m = rows.shape[0] as number;
-      const out = Tensor.allocate(runtime, [m, outWidth], dtype);
-      const routines = runtime[dtype];
-      const scale = this.whiten ? (this.#scale as Tensor).pointer : 0;
-      const [rs, cs] = rows.strides as [number, number];
-      slices(runtime, routines.projectScratch(width), (work) =>
-        routines[routine](m, n, k, rows.pointer, rs, cs, mean.pointer, components.pointer, scale, out.pointer, work),
-      );
-      return out;
-    });
+    return runSteps((runtime) => this.mapSteps(runtime, value, argument, routine));
+  }
+
+  /** @internal */
+  *mapSteps(runtime: Runtime, value: TensorLike, argument: string, routine: "project" | "reconstruct"): Steps<Tensor> {
+    const { mean, dtype } = this.fitted();
+    const { components } = this.#attributes;
+    const [k, n] = components.shape as [number, number];
+    const [width, outWidth] = routine === "project" ? [n, k] : [k, n];
+    const rows = placeRows(runtime, value, argument, width, dtype);
+    checkAllFinite(runtime, rows, argument);
+    const m = rows.shape[0] as number;
+    const out = Tensor.allocate(runtime, [m, outWidth], dtype);
+    const routines = runtime[dtype];
+    const scale = this.whiten ? (this.#scale as Tensor).pointer : 0;
+    const [rs, cs] = rows.strides as [number, number];
+    yield* slices(runtime, routines.projectScratch(width), (work) =>
+      routines[routine](m, n, k, rows.pointer, rs, cs, mean.pointer, components.pointer, scale, out.pointer, work),
+    );
+    return out;
   }
 
   /** Fits to the rows of x (m, n) and returns their coordinates, (m, k): fit() and transform(). */
-  fitTransform(x: TensorLike): Tensor {
-    return run((runtime) => {
-      // what a one-shot source gives is read once
-      const rows = placeRows(runtime, x, "x");
-      this.fit(rows);
-      return this.transform(rows);
-    });
+  fitTransform(x: TensorLike, options?: ProgressOptions): Tensor {
+    return runSteps((runtime) => this.#fitTransform(runtime, x, options), options);
   }
 
-  abstract fit(x: TensorLike): this;
+  *#fitTransform(runtime: Runtime, x: TensorLike, options: ProgressOptions | undefined): Steps<Tensor> {
+    // what a one-shot source gives is read once
+    const rows = placeRows(runtime, x, "x");
+    yield* this.fitSteps(runtime, rows, options);
+    return yield* silently(this.mapSteps(runtime, rows, "x", "project"));
+  }
+
+  abstract fit(x: TensorLike, options?: ProgressOptions): this;
+
+  /** @internal */
+  abstract fitSteps(runtime: Runtime, x: TensorLike, options: ProgressOptions | undefined): Steps<this>;
 
   /** The class's name, which a minifier leaves alone. */
   protected abstract readonly type: string;
@@ -280,11 +289,11 @@ export function placeRows(
 }
 
 /** @internal Calls a sliced routine until it is done. */
-export function slices(runtime: Runtime, bytes: number, step: (work: number) => number): void {
+export function* slices(runtime: Runtime, bytes: number, step: (work: number) => number): Steps<void> {
   const mark = runtime.scratch.mark();
   const work = runtime.scratch.push(bytes);
   runtime.common.begin(work);
-  complete(() => step(work));
+  yield* inSlices(() => step(work));
   runtime.scratch.rewind(mark);
 }
 

@@ -5,9 +5,11 @@ import { failure } from "../errors.js";
 import type { TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { decodeMultiplier } from "../operator.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { checkSeed } from "../random.js";
-import { randomizedSvd } from "../randomized/randomized_svd.js";
-import { run } from "../scope.js";
+import { randomizedSteps } from "../randomized/randomized_svd.js";
+import { run, runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { Csr } from "../sparse/csr.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
@@ -101,19 +103,23 @@ export class TruncatedSVD implements Disposable {
    * @returns the object itself
    * @throws RangeError if components are more than min(m, n); NonFiniteError; after an error the object is as it was
    */
-  fit(x: TensorLike | Csr): this {
-    return run((runtime) => {
-      this.#fit(runtime, x instanceof Csr ? x : placeRows(runtime, x, "x"));
-      return this;
-    });
+  fit(x: TensorLike | Csr, options?: ProgressOptions): this {
+    return runSteps((runtime) => this.#fitSelf(runtime, x, options), options);
   }
 
   /** Fits to the rows of x (m, n) and returns their coordinates X·Vᵀ, (m, k); the caller owns them. */
-  fitTransform(x: TensorLike | Csr): Tensor {
-    return run((runtime) => this.#fit(runtime, x instanceof Csr ? x : placeRows(runtime, x, "x")));
+  fitTransform(x: TensorLike | Csr, options?: ProgressOptions): Tensor {
+    return runSteps((runtime) => this.#fit(runtime, x, options), options);
   }
 
-  #fit(runtime: Runtime, x: Tensor | Csr): Tensor {
+  *#fitSelf(runtime: Runtime, x: TensorLike | Csr, options: ProgressOptions | undefined): Steps<this> {
+    yield* this.#fit(runtime, x, options);
+    return this;
+  }
+
+  *#fit(runtime: Runtime, data: TensorLike | Csr, options: ProgressOptions | undefined): Steps<Tensor> {
+    checkOptions(options, PROGRESS);
+    const x = data instanceof Csr ? data : placeRows(runtime, data, "x");
     this.#alive();
     const [m, n] = x.shape as [number, number];
     const k = this.#components;
@@ -121,7 +127,7 @@ export class TruncatedSVD implements Disposable {
       throw new RangeError(expected("components", `at most min(m, n) = ${Math.min(m, n)}`, `${k}`));
     }
     checkEntries(runtime, x);
-    const { s, vt } = randomizedSvd(x, k, {
+    const { s, vt } = yield* randomizedSteps(runtime, x, k, {
       oversamples: this.#oversamples,
       powerIterations: this.#powerIterations,
       seed: this.#seed,
@@ -129,8 +135,8 @@ export class TruncatedSVD implements Disposable {
     const { dtype } = x;
     runtime[dtype].flipSigns(k, n, vt.pointer);
     const z = coordinates(runtime, x, vt);
-    const [along, factor] = variancesOf(runtime, z);
-    const total = x instanceof Csr ? sparseVariance(runtime, x) : sumOf(variancesOf(runtime, x));
+    const [along, factor] = yield* variancesOf(runtime, z);
+    const total = x instanceof Csr ? sparseVariance(runtime, x) : sumOf(yield* variancesOf(runtime, x));
     const explained = Tensor.allocate(runtime, [k], dtype);
     const ratio = Tensor.allocate(runtime, [k], dtype);
     explained.data.set(along.map((v) => v / factor / factor));
@@ -236,15 +242,15 @@ function factorFor(exponent: number): number {
 }
 
 /** Variances of the columns of factor·X, and the factor. */
-function variancesOf(runtime: Runtime, x: Tensor): [Float64Array, number] {
+function* variancesOf(runtime: Runtime, x: Tensor): Steps<[Float64Array, number]> {
   const [m, n] = x.shape as [number, number];
   const [rs, cs] = x.strides as [number, number];
   const { columnSquares, columnSquaresScratch, largestExponent, means, meansScratch } = runtime[x.dtype];
   const factor = factorFor(largestExponent(m, n, x.pointer, rs, cs));
   const mean = Tensor.allocate(runtime, [n], "f64");
   const squares = Tensor.allocate(runtime, [n], "f64");
-  slices(runtime, meansScratch(n), (work) => means(m, n, x.pointer, rs, cs, factor, mean.pointer, work));
-  slices(runtime, columnSquaresScratch(n), (work) =>
+  yield* slices(runtime, meansScratch(n), (work) => means(m, n, x.pointer, rs, cs, factor, mean.pointer, work));
+  yield* slices(runtime, columnSquaresScratch(n), (work) =>
     columnSquares(m, n, x.pointer, rs, cs, factor, mean.pointer, squares.pointer, work),
   );
   return [squares.data.map((s) => s / m), factor];

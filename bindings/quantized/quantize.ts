@@ -5,6 +5,7 @@ import { NonFiniteError } from "../errors.js";
 import { copyIn, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { run } from "../scope.js";
+import { share } from "../share.js";
 import { unravel } from "../svd/decompose.js";
 import { Tensor } from "../tensor.js";
 
@@ -26,6 +27,9 @@ interface Layout {
   /** Where the scales begin. */
   offset: number;
 }
+
+/** Operations of the register tile in the time of a value. */
+const COST = 40;
 
 /** Values of a block of NF4, and blocks to a scale in double quantisation. */
 const BLOCK = 64;
@@ -86,7 +90,7 @@ export class QuantizedTensor implements Disposable {
     kind: QuantizedKind,
     doubleQuant: boolean,
     shape: readonly number[],
-    write: (codes: number, scales: number, layout: { rows: number; columns: number }) => void,
+    write: (codes: number, scales: number, layout: Layout) => void,
   ): QuantizedTensor {
     return run(() => {
       const layout = layoutOf(kind, doubleQuant, shape);
@@ -146,8 +150,12 @@ export class QuantizedTensor implements Disposable {
       const out = Tensor.allocate(runtime, this.shape, "f32");
       if (out.size === 0) return out;
       const { quantizeScratch, expandWeight } = runtime.common;
-      const work = runtime.scratch.push(quantizeScratch(this.code, 1, columns));
-      expandWeight(this.code, rows, columns, this.codes, this.scales, out.pointer, work);
+      const workBytes = quantizeScratch(this.code, 1, columns);
+      const work = runtime.scratch.push(workBytes * (runtime.team?.asked ?? 1));
+      const { code, codes, scales } = this;
+      const values = [0, rows, code, rows, columns, codes, scales, out.pointer, work] as const;
+      const range = { routine: "expandWeight", length: rows, values, begin: 0, end: 1, work: 8, workBytes };
+      if (share(runtime, COST * out.size, range) === undefined) expandWeight(...values);
       return out;
     });
   }
@@ -197,10 +205,20 @@ export function quantize(weight: TensorLike, kind: QuantizedKind, options?: Quan
     const { shape } = source;
     const values = toSingle(runtime, place(runtime, source, source.dtype ?? "f64"), kind);
     const code = KINDS.indexOf(kind) + (doubleQuant ? 1 : 0);
-    return QuantizedTensor.make(runtime, kind, doubleQuant, shape, (codes, scales, { rows, columns }) => {
+    return QuantizedTensor.make(runtime, kind, doubleQuant, shape, (codes, scales, layout) => {
+      const { rows, columns } = layout;
       const { quantizeScratch, quantizeWeight } = runtime.common;
       const work = runtime.scratch.push(quantizeScratch(code, rows, columns));
-      quantizeWeight(code, rows, columns, values.pointer, codes, scales, work);
+      const list = [code, rows, columns, values.pointer, codes, scales, work] as const;
+      // the others look at all rows in the end
+      const apart = !doubleQuant && kind !== "f16" && rows > 0;
+      const steps = [
+        [3, 4 * columns],
+        [4, layout.codes / rows],
+        [5, layout.scales / rows],
+      ] as const;
+      const range = { routine: "quantizeWeight", length: rows, values: list, steps, count: 1 };
+      if (!apart || share(runtime, COST * rows * columns, range) === undefined) quantizeWeight(...list);
     });
   });
 }

@@ -9,6 +9,7 @@
 // with one norm, those of rank 1 have the least ‖E·Ω‖ at that probability.
 
 import type { Runtime } from "../load.js";
+import { type Step, type Steps, silently } from "../slices.js";
 import { decompose } from "../svd/decompose.js";
 import { bytesOf, type Tensor } from "../tensor.js";
 import type { Operand } from "./operand.js";
@@ -41,7 +42,7 @@ export function probeSteps(least: number): number {
  * @internal x (q×shorter side of A) holds Ω by rows, y (q×longer side) its products with A (or Aᵀ, where A is wide): both are used up.
  * s is that of 2^-e·A.
  */
-export function errorBound(
+export function* errorBound(
   runtime: Runtime,
   a: Operand,
   u: Tensor,
@@ -49,8 +50,8 @@ export function errorBound(
   vt: Tensor,
   x: Tensor,
   y: Tensor,
-  step: () => void,
-): ErrorBound {
+  step: () => Step,
+): Steps<ErrorBound> {
   const { dtype, rows, columns } = a;
   const routines = runtime[dtype];
   const k = s.size;
@@ -75,7 +76,7 @@ export function errorBound(
   for (let i = 1; i <= steps; i++) {
     if (i > 1) {
       (transposed ? a.multiplyTransposed : a.multiply)(PROBES, from.pointer, to.pointer);
-      step();
+      yield step();
     }
     subtract(transposed, from, to);
     const length = to.shape[1] as number;
@@ -86,7 +87,7 @@ export function errorBound(
     [from, to] = [to, from];
     transposed = !transposed;
   }
-  const norm = decompose(runtime, from, "none").s.data[0] as number;
+  const norm = (yield* silently(decompose(runtime, from, "none"))).s.data[0] as number;
   const values = Float64Array.from(s.data);
   const rounding = FLOOR * roundoff * (values[0] as number);
   const estimate = (norm / CHI) ** (1 / steps) * 2 ** (exponent / steps) + rounding;

@@ -4,10 +4,10 @@ import { checkInteger, checkOneOf, checkOptions, expected } from "../check.js";
 import type { TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { decodeMultiplier, type LinearOperator } from "../operator.js";
-import { checkProgress, type ProgressOptions } from "../progress.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { checkSeed, STREAM } from "../random.js";
-import { run } from "../scope.js";
-import { complete } from "../slices.js";
+import { runSteps } from "../scope.js";
+import { inSlices, type Step, type Steps, silently } from "../slices.js";
 import type { Csr } from "../sparse/csr.js";
 import { decompose } from "../svd/decompose.js";
 import type { Svd } from "../svd/svd.js";
@@ -71,35 +71,34 @@ export function randomizedSvd(
   k: number,
   options?: RandomizedSvdOptions,
 ): RandomizedSvd {
-  return run((runtime) => {
-    const given = checkOptions(options, [
-      "oversamples",
-      "powerIterations",
-      "normalizer",
-      "seed",
-      "onProgress",
-      "signal",
-    ]);
-    const matrix = decodeMultiplier(runtime, a, "a");
-    const least = Math.min(...matrix.shape);
-    checkInteger(k, "k", Math.min(1, least), least);
-    const oversamples = checkInteger(given.oversamples ?? 10, "oversamples", 0, 2 ** 30);
-    const rounds = checkRounds(given.powerIterations, k, least);
-    const normalizer =
-      given.normalizer === undefined ? "auto" : checkOneOf(given.normalizer, "normalizer", NORMALIZERS);
-    const seed = checkSeed(given.seed);
-    const step = checkProgress(given);
-    // a callback may dispose of what it was given
-    const held = matrix.dense?.hold();
-    try {
-      const width = Math.min(k + oversamples, least);
-      const operand = makeOperand(runtime, held === undefined ? matrix : { ...matrix, dense: held }, blockOf(width));
-      const chosen = normalizer === "auto" ? (rounds <= 2 ? "none" : "lu") : normalizer;
-      return project(runtime, operand, k, width, rounds, chosen, seed, step);
-    } finally {
-      held?.dispose();
-    }
-  });
+  return runSteps((runtime) => randomizedSteps(runtime, a, k, options), options);
+}
+
+/** @internal randomizedSvd() as a part of other computations. */
+export function* randomizedSteps(
+  runtime: Runtime,
+  a: TensorLike | Csr | LinearOperator,
+  k: number,
+  options?: RandomizedSvdOptions,
+): Steps<RandomizedSvd> {
+  const given = checkOptions(options, ["oversamples", "powerIterations", "normalizer", "seed", ...PROGRESS]);
+  const matrix = decodeMultiplier(runtime, a, "a");
+  const least = Math.min(...matrix.shape);
+  checkInteger(k, "k", Math.min(1, least), least);
+  const oversamples = checkInteger(given.oversamples ?? 10, "oversamples", 0, 2 ** 30);
+  const rounds = checkRounds(given.powerIterations, k, least);
+  const normalizer = given.normalizer === undefined ? "auto" : checkOneOf(given.normalizer, "normalizer", NORMALIZERS);
+  const seed = checkSeed(given.seed);
+  // a callback may dispose of what it was given
+  const held = matrix.dense?.hold();
+  try {
+    const width = Math.min(k + oversamples, least);
+    const operand = makeOperand(runtime, held === undefined ? matrix : { ...matrix, dense: held }, blockOf(width));
+    const chosen = normalizer === "auto" ? (rounds <= 2 ? "none" : "lu") : normalizer;
+    return yield* project(runtime, operand, k, width, rounds, chosen, seed);
+  } finally {
+    held?.dispose();
+  }
 }
 
 /** Products take vectors by fours: those that fill up are zeros. */
@@ -124,7 +123,7 @@ function checkRounds(value: number | "auto" | undefined, k: number, least: numbe
  * The decomposition by `width` random vectors. It is done on M (long×least), which is A or, where A is wide, Aᵀ; x holds
  * vectors of the shorter side, y of the longer one, by rows, those that probe the error behind those that are decomposed.
  */
-function project(
+function* project(
   runtime: Runtime,
   a: Operand,
   k: number,
@@ -132,8 +131,7 @@ function project(
   rounds: number,
   normalizer: "lu" | "qr" | "none",
   seed: number,
-  step: (done: number, total: number) => void,
-): RandomizedSvd {
+): Steps<RandomizedSvd> {
   const { dtype, rows, columns } = a;
   const routines = runtime[dtype];
   const bytes = bytesOf(dtype);
@@ -152,26 +150,30 @@ function project(
   const back = (count: number) => (wide ? a.multiply : a.multiplyTransposed)(count, y.pointer, x.pointer);
   const total = 2 * rounds + 1 + probeSteps(least);
   let done = 0;
+  const step = (): Step => {
+    const at = ++done;
+    return () => ({ done: at, total });
+  };
 
   routines.gaussian(seed, STREAM.sketch, 0, width * least, x.pointer);
   routines.fill((padded - width) * least, 0, x.pointer + width * least * bytes);
   routines.gaussian(seed, STREAM.probe, 0, PROBES * least, x.pointer + padded * least * bytes);
   for (let round = 0; round < rounds; round++) {
     forth(padded);
-    normalize(runtime, dtype, normalizer, width, long, y.pointer);
-    step(++done, total);
+    yield* normalize(runtime, dtype, normalizer, width, long, y.pointer);
+    yield step();
     back(padded);
-    normalize(runtime, dtype, normalizer, width, least, x.pointer);
-    step(++done, total);
+    yield* normalize(runtime, dtype, normalizer, width, least, x.pointer);
+    yield step();
   }
   forth(block);
-  orthonormalize(runtime, dtype, width, long, y.pointer, 0);
-  step(++done, total);
+  yield* orthonormalize(runtime, dtype, width, long, y.pointer, 0);
+  yield step();
   // M ≈ Q·B with Bᵀ = Mᵀ·Q = P·R and R = X·S·Wᵀ: left vectors Q·W, right ones P·X
   back(padded);
   const r = Tensor.allocate(runtime, [width, width], dtype);
-  orthonormalize(runtime, dtype, width, least, x.pointer, r.pointer);
-  const small = decompose(runtime, r.transpose(), "thin");
+  yield* orthonormalize(runtime, dtype, width, least, x.pointer, r.pointer);
+  const small = yield* silently(decompose(runtime, r.transpose(), "thin"));
   routines.lacpy(1, k, small.s.pointer, k, 1, s.pointer, k);
   const [px, pw, size] = [small.u.pointer, small.vt.pointer, width];
   const { gemmBatch } = routines;
@@ -184,43 +186,41 @@ function project(
     gemmBatch(0, 1, k, columns, size, 1, px, 0, 1, size, pp, 0, columns, 1, 0, vt.pointer, 0, columns);
   }
   routines.flipByColumns(rows, columns, k, u.pointer, vt.pointer, small.s.pointer);
-  step(++done, total);
-  const bound = errorBound(runtime, a, u, s, vt, x.subtensor(padded, block), y.subtensor(padded, block), () =>
-    step(++done, total),
-  );
+  yield step();
+  const bound = yield* errorBound(runtime, a, u, s, vt, x.subtensor(padded, block), y.subtensor(padded, block), step);
   routines.scalPower(k, a.exponent, s.pointer);
   return { u, s, vt, errorBound: bound };
 }
 
 /** Rows of x (count×n) made well conditioned; their span stays, whatever is done. */
-function normalize(
+function* normalize(
   runtime: Runtime,
   dtype: DType,
   normalizer: "lu" | "qr" | "none",
   count: number,
   n: number,
   x: number,
-): void {
+): Steps<void> {
   const routines = runtime[dtype];
   if (normalizer === "none") {
     routines.normalizeRows(count, n, x);
   } else if (normalizer === "qr") {
-    orthonormalize(runtime, dtype, count, n, x, 0);
+    yield* orthonormalize(runtime, dtype, count, n, x, 0);
   } else {
     const mark = runtime.scratch.mark();
     const work = runtime.scratch.push(routines.luBasisScratch(count));
     routines.luBasisBegin(work);
-    complete(() => routines.luBasis(count, n, x, n, work));
+    yield* inSlices(() => routines.luBasis(count, n, x, n, work));
     runtime.scratch.rewind(mark);
   }
 }
 
 /** Rows of x (count×n) made orthonormal; r (count×count), if not 0, <- R by columns. */
-function orthonormalize(runtime: Runtime, dtype: DType, count: number, n: number, x: number, r: number): void {
+function* orthonormalize(runtime: Runtime, dtype: DType, count: number, n: number, x: number, r: number): Steps<void> {
   const routines = runtime[dtype];
   const mark = runtime.scratch.mark();
   const work = runtime.scratch.push(routines.orthonormalizeScratch(count, n));
   routines.orthonormalizeBegin(work);
-  complete(() => routines.orthonormalize(count, n, x, r, work));
+  yield* inSlices(() => routines.orthonormalize(count, n, x, r, work));
   runtime.scratch.rewind(mark);
 }

@@ -1,6 +1,7 @@
 // Stored numbers to tensors and back, by the kernel.
 
 import type { Runtime } from "../load.js";
+import { routineOf, share } from "../share.js";
 import { bytesOf, type Tensor } from "../tensor.js";
 import type { SafetensorsDType } from "./header.js";
 
@@ -35,6 +36,9 @@ export function isConvertible(dtype: SafetensorsDType): boolean {
   return dtype === "BOOL" || NUMBERS.includes(dtype);
 }
 
+/** Operations of the register tile in the time of a number. */
+const COST = 20;
+
 /** @internal Elements first… of `out` <- `count` stored numbers. */
 export function convert(
   runtime: Runtime,
@@ -51,7 +55,20 @@ export function convert(
   }
   const stored = runtime.scratch.push(bytes.length);
   new Uint8Array(runtime.memory.buffer, stored, bytes.length).set(bytes);
-  runtime[out.dtype].decode(NUMBERS.indexOf(dtype === "BOOL" ? "U8" : dtype), count, stored, to);
+  const type = NUMBERS.indexOf(dtype === "BOOL" ? "U8" : dtype);
+  const steps = [
+    [2, bytes.length / count],
+    [3, bytesOf(out.dtype)],
+  ] as const;
+  const range = {
+    routine: routineOf(out.dtype, "decode"),
+    length: count,
+    values: [type, 0, stored, to],
+    steps,
+    count: 1,
+  };
+  if (share(runtime, COST * count, range, { unit: 64 }) === undefined)
+    runtime[out.dtype].decode(type, count, stored, to);
 }
 
 /** @internal `count` elements of a contiguous tensor from `first` on, as stored bytes: a copy. */
@@ -68,7 +85,17 @@ export function convertBack(
   if (dtype !== (from.dtype === "f32" ? "F32" : "F64")) {
     stored = runtime.scratch.push(length);
     const work = runtime.scratch.push(from.dtype === "f64" ? 4 * count : 0);
-    runtime[from.dtype].encode(NUMBERS.indexOf(dtype), count, source, stored, work);
+    const type = NUMBERS.indexOf(dtype);
+    const steps = [
+      [2, bytesOf(from.dtype)],
+      [3, length / count],
+      [4, 4],
+    ] as const;
+    const values = [type, 0, source, stored, work];
+    const range = { routine: routineOf(from.dtype, "encode"), length: count, values, steps, count: 1 };
+    if (share(runtime, COST * count, range, { unit: 64 }) === undefined) {
+      runtime[from.dtype].encode(type, count, source, stored, work);
+    }
   }
   // a copy that is never shared
   return new Uint8Array(new Uint8Array(runtime.memory.buffer, stored, length));

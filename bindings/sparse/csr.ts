@@ -4,6 +4,7 @@ import { checkInteger, checkMatrixShape, checkOptions, checkShape, describe, exp
 import { commonDtype, copyIn, decode, place, type Source, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { run } from "../scope.js";
+import { routineOf, share } from "../share.js";
 import { type DType, Tensor } from "../tensor.js";
 
 /** Integers of an index list: plain, or in an integer array of at most 32 bits. */
@@ -262,6 +263,15 @@ export function multiplyCsr(runtime: Runtime, a: Csr, transposed: boolean, b: nu
   const { data, indices, indptr } = a.lists;
   const [m, n] = a.shape;
   const { csrmm, csrmmTransposed } = runtime[a.dtype];
+  if (runtime.team !== undefined) {
+    const routine = routineOf(a.dtype, transposed ? "csrmmTransposed" : "csrmm");
+    const lists = [data.pointer, indices.pointer, indptr.pointer, x, b, out, b];
+    const values = transposed ? [0, 0, m, n, ...lists] : [0, 0, b, ...lists];
+    const range = { routine, length: transposed ? b : m, values, begin: 0, end: 1 };
+    // a column for itself costs as much as a strip; memory bounds the speed
+    const cut = transposed ? { unit: 16, least: 16 } : {};
+    if (share(runtime, 4 * a.nnz * Math.max(b, 4), range, cut) !== undefined) return;
+  }
   if (transposed) csrmmTransposed(0, b, m, n, data.pointer, indices.pointer, indptr.pointer, x, b, out, b);
   else csrmm(0, m, b, data.pointer, indices.pointer, indptr.pointer, x, b, out, b);
 }

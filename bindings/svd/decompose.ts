@@ -5,7 +5,7 @@ import { inDtype } from "../dtype.js";
 import { ConvergenceError, NonFiniteError } from "../errors.js";
 import { commonDtype, decode, place, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
-import { complete } from "../slices.js";
+import { inSlices, operationsDone, type Steps } from "../slices.js";
 import { bytesOf, matrices, numbersAt, Tensor } from "../tensor.js";
 import { decomposeBatch } from "./batch.js";
 import type { Driver, Svd, Vectors } from "./svd.js";
@@ -61,14 +61,28 @@ export function unravel(index: number, shape: readonly number[]): number[] {
   return position;
 }
 
+/** @internal About how many operations the SVD of m×n takes, by measurement; vectors: 0 (none), 1 (thin) or 2 (full). */
+export function svdOperations(m: number, n: number, vectors: number, driver: Driver = "auto"): number {
+  const [long, p] = [Math.max(m, n), Math.min(m, n)];
+  const square = p * p;
+  if (vectors === 0 && driver !== "jacobi") return 3 * long * square + 1;
+  const [panels, sweeps] = { auto: [6.5, 3], dc: [6.5, 3], qr: [8, 20], jacobi: [9, 44] }[driver] as [number, number];
+  return panels * long * square + sweeps * square * p + (vectors === 2 ? 3.5 * long * (long - p) * p : 0) + 1;
+}
+
 /** @internal svd of each matrix of a tensor that placeMatrix has checked. */
-export function decompose(runtime: Runtime, a: Tensor, vectors: "none"): { s: Tensor };
-export function decompose(runtime: Runtime, a: Tensor, vectors: "thin" | "full", driver?: Driver): Svd;
-export function decompose(runtime: Runtime, a: Tensor, vectors: Vectors, driver?: Driver): Svd | { s: Tensor };
-export function decompose(runtime: Runtime, a: Tensor, vectors: Vectors, driver: Driver = "auto"): Svd | { s: Tensor } {
+export function decompose(runtime: Runtime, a: Tensor, vectors: "none"): Steps<{ s: Tensor }>;
+export function decompose(runtime: Runtime, a: Tensor, vectors: "thin" | "full", driver?: Driver): Steps<Svd>;
+export function decompose(runtime: Runtime, a: Tensor, vectors: Vectors, driver?: Driver): Steps<Svd | { s: Tensor }>;
+export function* decompose(
+  runtime: Runtime,
+  a: Tensor,
+  vectors: Vectors,
+  driver: Driver = "auto",
+): Steps<Svd | { s: Tensor }> {
   // the kernel has Jacobi in f64 alone: who asks for it wants digits
   if (driver === "jacobi" && a.dtype === "f32") {
-    const parts = Object.entries(decompose(runtime, inDtype(runtime, a, "f64"), vectors, driver));
+    const parts = Object.entries(yield* decompose(runtime, inDtype(runtime, a, "f64"), vectors, driver));
     return Object.fromEntries(parts.map(([name, part]) => [name, inDtype(runtime, part, "f32")])) as unknown as Svd;
   }
   const routines = runtime[a.dtype];
@@ -82,17 +96,23 @@ export function decompose(runtime: Runtime, a: Tensor, vectors: Vectors, driver:
   const u = job === 0 ? undefined : Tensor.allocate(runtime, [...batch, m, k], a.dtype);
   const vt = job === 0 ? undefined : Tensor.allocate(runtime, [...batch, l, n], a.dtype);
   if (batch.length > 0 && driver === "auto") {
-    decomposeBatch(runtime, a, job, u, s, vt);
+    yield* decomposeBatch(runtime, a, job, u, s, vt);
   } else if (sizeOf(batch) > 0) {
     const bytes = bytesOf(a.dtype);
     const code = DRIVERS.indexOf(driver);
     const work = runtime.scratch.push(routines.gesvdScratch(m, n, job, code));
     let [pu, ps, pvt] = [u?.pointer ?? 0, s.pointer, vt?.pointer ?? 0];
+    const each = svdOperations(m, n, job, driver);
+    const total = sizeOf(batch) * each;
+    let before = 0;
+    const progress = () => ({ done: before + Math.min(each, operationsDone(runtime, work)), total });
     for (const { pointer, rowStride, columnStride } of matrices(a)) {
       routines.gesvdBegin(work);
-      const failed = complete(() =>
-        routines.gesvd(m, n, job, code, pointer, rowStride, columnStride, pu, ps, pvt, work),
+      const failed = yield* inSlices(
+        () => routines.gesvd(m, n, job, code, pointer, rowStride, columnStride, pu, ps, pvt, work),
+        progress,
       );
+      before += each;
       if (failed > 0) throw new ConvergenceError("svd", failed);
       pu += m * k * bytes;
       ps += p * bytes;

@@ -2,14 +2,15 @@
 
 import { checkOneOf, checkOptions } from "../check.js";
 import type { TensorLike } from "../interop.js";
-import { run } from "../scope.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
+import { runSteps } from "../scope.js";
 import type { DType, Tensor } from "../tensor.js";
 import { DRIVERS, decompose, placeMatrix, VECTORS } from "./decompose.js";
 
 export type Vectors = "none" | "thin" | "full";
 export type Driver = "auto" | "qr" | "dc" | "jacobi";
 
-export interface SvdOptions {
+export interface SvdOptions extends ProgressOptions {
   /** "thin": k = min(m, n) vectors a side; "full": square factors; "none": values only. Default "thin". */
   vectors?: Vectors;
   /**
@@ -52,12 +53,12 @@ export function svd(a: TensorLike, options: SvdOptions & { vectors: "none" }): {
 export function svd<D extends DType>(a: Tensor<D>, options?: SvdOptions & { vectors?: "thin" | "full" }): Svd<D>;
 export function svd(a: TensorLike, options?: SvdOptions & { vectors?: "thin" | "full" }): Svd;
 export function svd(a: TensorLike, options?: SvdOptions): Svd | { s: Tensor } {
-  return run((runtime) => {
-    const given = checkOptions(options, ["vectors", "driver"]);
+  return runSteps(function* (runtime) {
+    const given = checkOptions(options, ["vectors", "driver", ...PROGRESS]);
     const vectors = given.vectors === undefined ? "thin" : checkOneOf(given.vectors, "vectors", VECTORS);
     const driver = given.driver === undefined ? "auto" : checkOneOf(given.driver, "driver", DRIVERS);
-    return decompose(runtime, placeMatrix(runtime, a, "a"), vectors, driver);
-  });
+    return yield* decompose(runtime, placeMatrix(runtime, a, "a"), vectors, driver);
+  }, options);
 }
 
 /**
@@ -73,8 +74,11 @@ export function svd(a: TensorLike, options?: SvdOptions): Svd | { s: Tensor } {
  * console.log(svdvals([[2, 0, 0], [0, 5, 0]]).toArray()); // [ 5, 2 ]
  * ```
  */
-export function svdvals<D extends DType>(a: Tensor<D>): Tensor<D>;
-export function svdvals(a: TensorLike): Tensor;
-export function svdvals(a: TensorLike): Tensor {
-  return run((runtime) => decompose(runtime, placeMatrix(runtime, a, "a"), "none").s);
+export function svdvals<D extends DType>(a: Tensor<D>, options?: ProgressOptions): Tensor<D>;
+export function svdvals(a: TensorLike, options?: ProgressOptions): Tensor;
+export function svdvals(a: TensorLike, options?: ProgressOptions): Tensor {
+  return runSteps(function* (runtime) {
+    checkOptions(options, PROGRESS);
+    return (yield* decompose(runtime, placeMatrix(runtime, a, "a"), "none")).s;
+  }, options);
 }

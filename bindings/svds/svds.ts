@@ -6,9 +6,10 @@ import { MORE } from "../exports.js";
 import type { TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { decodeMultiplier, type LinearOperator, type Multiplier } from "../operator.js";
-import { checkProgress, type ProgressOptions } from "../progress.js";
+import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { checkSeed, STREAM } from "../random.js";
-import { run } from "../scope.js";
+import { runSteps } from "../scope.js";
+import { type Steps, silently } from "../slices.js";
 import type { Csr } from "../sparse/csr.js";
 import { decompose } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
@@ -65,8 +66,8 @@ const DONE = 0;
 export function svds<D extends DType>(a: Tensor<D> | Csr<D>, k: number, options?: SvdsOptions): Svds<D>;
 export function svds(a: TensorLike | Csr | LinearOperator, k: number, options?: SvdsOptions): Svds;
 export function svds(a: TensorLike | Csr | LinearOperator, k: number, options?: SvdsOptions): Svds {
-  return run((runtime) => {
-    const given = checkOptions(options, ["tolerance", "maxRestarts", "seed", "onProgress", "signal"]);
+  return runSteps(function* (runtime) {
+    const given = checkOptions(options, ["tolerance", "maxRestarts", "seed", ...PROGRESS]);
     const tolerance = given.tolerance === undefined ? undefined : checkFinite(given.tolerance, "tolerance");
     if (tolerance !== undefined && !(tolerance > 0)) {
       throw new RangeError(expected("tolerance", "a number > 0", String(tolerance)));
@@ -74,30 +75,28 @@ export function svds(a: TensorLike | Csr | LinearOperator, k: number, options?: 
     const { maxRestarts = 1000 } = given;
     checkInteger(maxRestarts, "maxRestarts", 0, Number.MAX_SAFE_INTEGER);
     const seed = checkSeed(given.seed);
-    const step = checkProgress(given);
     const multiplier = decodeMultiplier(runtime, a, "a");
     const least = Math.min(...multiplier.shape);
     checkInteger(k, "k", Math.min(1, least), least);
-    const settings = { tolerance: tolerance ?? DEFAULT_TOLERANCE[multiplier.dtype], maxRestarts, seed, step };
-    return largest(runtime, multiplier, k, settings);
-  });
+    const settings = { tolerance: tolerance ?? DEFAULT_TOLERANCE[multiplier.dtype], maxRestarts, seed };
+    return yield* largest(runtime, multiplier, k, settings);
+  }, options);
 }
 
 interface Settings {
   tolerance: number;
   maxRestarts: number;
   seed: number;
-  step: (done: number, total: number) => void;
 }
 
-function largest(runtime: Runtime, a: Multiplier, k: number, settings: Settings): Svds {
+function* largest(runtime: Runtime, a: Multiplier, k: number, settings: Settings): Steps<Svds> {
   const least = Math.min(...a.shape);
   // the bases hold as many vectors again as are wanted, or 20
   const rows = k + Math.max(k, 20);
   const found =
     2 * rows >= least
-      ? fromDense(runtime, a, k)
-      : narrow(runtime, a, longer(runtime, widen(runtime, a), k, rows, settings));
+      ? yield* fromDense(runtime, a, k)
+      : narrow(runtime, a, yield* longer(runtime, widen(runtime, a), k, rows, settings));
   const residuals = copyAs(runtime, residualsOf(runtime, widen(runtime, a), found), a.dtype);
   const s = found.s.data;
   const bound = settings.tolerance * (s[0] ?? 0);
@@ -110,8 +109,8 @@ function largest(runtime: Runtime, a: Multiplier, k: number, settings: Settings)
 type Found = Omit<Svds, "residuals">;
 
 /** The first k triplets of the whole decomposition. */
-function fromDense(runtime: Runtime, a: Multiplier, k: number): Found {
-  const { u, s, vt } = decompose(runtime, a.dense ?? a.sparse?.toDense() ?? materialize(runtime, a), "thin");
+function* fromDense(runtime: Runtime, a: Multiplier, k: number): Steps<Found> {
+  const { u, s, vt } = yield* decompose(runtime, a.dense ?? a.sparse?.toDense() ?? materialize(runtime, a), "thin");
   const [m] = a.shape;
   const left = Tensor.allocate(runtime, [m, k], a.dtype);
   runtime[a.dtype].lacpy(m, k, u.pointer, u.shape[1] as number, 1, left.pointer, k);
@@ -161,23 +160,23 @@ function copyAs(runtime: Runtime, from: Tensor, dtype: DType): Tensor {
 }
 
 /** The iteration wants at least as many rows as columns. */
-function longer(runtime: Runtime, a: Multiplier, k: number, rows: number, settings: Settings): Found {
+function* longer(runtime: Runtime, a: Multiplier, k: number, rows: number, settings: Settings): Steps<Found> {
   const [m, n] = a.shape;
-  if (m >= n) return iterate(runtime, a, k, rows, settings);
+  if (m >= n) return yield* iterate(runtime, a, k, rows, settings);
   const across: Multiplier = {
     shape: [n, m],
     dtype: a.dtype,
     apply: (x, y) => a.applyTransposed(x, y),
     applyTransposed: (y, x) => a.apply(y, x),
   };
-  const { u, s, vt } = iterate(runtime, across, k, rows, settings);
+  const { u, s, vt } = yield* iterate(runtime, across, k, rows, settings);
   return { u: vt.transpose().copy(), s, vt: u.transpose().copy() };
 }
 
 /** Drives the kernel: answers its requests for products until it is done. */
-function iterate(runtime: Runtime, a: Multiplier, k: number, rows: number, settings: Settings): Found {
+function* iterate(runtime: Runtime, a: Multiplier, k: number, rows: number, settings: Settings): Steps<Found> {
   const [m, n] = a.shape;
-  const { tolerance, maxRestarts, seed, step } = settings;
+  const { tolerance, maxRestarts, seed } = settings;
   const ldv = runtime.common.lanczosStride(n);
   const ldu = runtime.common.lanczosStride(m);
   const v = Tensor.allocate(runtime, [rows + 1, ldv], "f64");
@@ -202,7 +201,10 @@ function iterate(runtime: Runtime, a: Multiplier, k: number, rows: number, setti
       values.pointer,
       work,
     );
-    if (request === MORE) continue;
+    if (request === MORE) {
+      yield undefined;
+      continue;
+    }
     if (request < 0) throw new ConvergenceError("svds", k);
     if (request === DONE) break;
     const row = Math.floor(request / 4);
@@ -212,26 +214,26 @@ function iterate(runtime: Runtime, a: Multiplier, k: number, rows: number, setti
     } else if (kind === APPLY_TRANSPOSED) {
       withColumns(u, row, m, v, row + 1, n, (y, x) => a.applyTransposed(y, x));
     } else {
-      step(row, k);
+      yield () => ({ done: row, total: k });
       if (++cycles > maxRestarts) throw new ConvergenceError("svds", Math.max(1, k - row));
     }
   }
   const found = Tensor.allocate(runtime, [k, n], "f64");
   runtime.f64.lacpy(k, n, v.pointer, ldv, 1, found.pointer, n);
   for (const basis of [v, u]) basis.dispose();
-  return project(runtime, a, found);
+  return yield* project(runtime, a, found);
 }
 
 /**
  * The triplets of A within the space of the rows of vt (k, n), which are orthonormal: A·V is decomposed. That takes away
  * what rounding errors added up in many cycles, and makes the left vectors orthogonal to rounding.
  */
-function project(runtime: Runtime, a: Multiplier, vt: Tensor): Found {
+function* project(runtime: Runtime, a: Multiplier, vt: Tensor): Steps<Found> {
   const [k, n] = vt.shape as [number, number];
   const { dtype } = a;
   const product = Tensor.allocate(runtime, [a.shape[0], k], dtype);
   a.apply(vt.transpose().copy(), product);
-  const { u, s, vt: turn } = decompose(runtime, product, "thin");
+  const { u, s, vt: turn } = yield* silently(decompose(runtime, product, "thin"));
   product.dispose();
   const turned = Tensor.allocate(runtime, [k, n], dtype);
   const { gemmBatch } = runtime[dtype];

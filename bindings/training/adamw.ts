@@ -2,6 +2,8 @@
 
 import { checkNumberIn, checkOptions, describe, expected } from "../check.js";
 import type { Runtime } from "../load.js";
+import { routineOf, share } from "../share.js";
+import { bytesOf } from "../tensor.js";
 import { checkNotNegative, power, StatefulOptimizer, type Update } from "./optimizer.js";
 
 export interface AdamWOptions {
@@ -19,6 +21,9 @@ export interface AdamWOptions {
    */
   loraPlusRatio?: number;
 }
+
+/** A byte of a parameter takes about as long as so many operations of a product. */
+const OPERATIONS = 6;
 
 /**
  * AdamW (Loshchilov and Hutter 2019), step for step as PyTorch has it: decoupled weight decay, moments with bias correction. The
@@ -62,20 +67,15 @@ export class AdamW extends StatefulOptimizer {
     const [m, v] = moments as [Update["gradient"], Update["gradient"]];
     const fast = /(^|\.)b$|lora_B/.test(name) || parameter.ndim === 1;
     const lr = this.lr * factor * (fast ? this.loraPlusRatio : 1);
-    runtime[parameter.dtype].adamw(
-      parameter.size,
-      gradient.pointer,
-      parameter.pointer,
-      m.pointer,
-      v.pointer,
-      1 - beta1,
-      beta2,
-      1 - beta2,
-      1 - lr * this.weightDecay,
-      lr / (1 - power(beta1, step)),
-      1 / Math.sqrt(1 - power(beta2, step)),
-      this.eps,
-    );
+    const { size, dtype } = parameter;
+    const tensors = [gradient.pointer, parameter.pointer, m.pointer, v.pointer] as const;
+    const decay = 1 - lr * this.weightDecay;
+    const [rate, root] = [lr / (1 - power(beta1, step)), 1 / Math.sqrt(1 - power(beta2, step))];
+    const values = [size, ...tensors, 1 - beta1, beta2, 1 - beta2, decay, rate, root, this.eps] as const;
+    const steps = [1, 2, 3, 4].map((position) => [position, bytesOf(dtype)] as const);
+    const range = { routine: routineOf(dtype, "adamw"), length: size, values, steps, count: 0 };
+    const shared = share(runtime, OPERATIONS * size * bytesOf(dtype), range, { unit: 4096 });
+    if (shared === undefined) runtime[dtype].adamw(...values);
   }
 }
 

@@ -1,7 +1,7 @@
 // Checkpoints of a training: a safetensors file with what is trained and what the optimiser keeps.
 
 import { checkInteger, checkOptions, describe, expected, shapeText } from "../check.js";
-import { FileFormatError } from "../errors.js";
+import { FileFormatError, OutOfMemoryError } from "../errors.js";
 import type { Bytes } from "../platform.js";
 import { checkSeed } from "../random.js";
 import { openSafetensors, type SafetensorsFile } from "../safetensors/file.js";
@@ -130,6 +130,7 @@ export async function loadCheckpoint(
     try {
       optimizer.load(state);
     } catch (error) {
+      if (error instanceof OutOfMemoryError) throw error;
       throw new FileFormatError(`the checkpoint is not one of this optimiser: ${(error as Error).message}`, 0, error);
     }
     for (const [name, tensor] of values) (parameters[name] as Tensor).data.set(tensor.data);

@@ -6,7 +6,7 @@ import { commonDtype, copyIn, decode, type Source, type TensorLike } from "../in
 import type { Runtime } from "../load.js";
 import { type Abortable, checkProgress, type Progress } from "../progress.js";
 import { checkSeed, STREAM } from "../random.js";
-import { callBack, run } from "../scope.js";
+import { callBack, run, turn } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 import {
   checkLabels,
@@ -38,8 +38,8 @@ export interface FitOptions {
   y: Labels;
   loss: LossName;
   optimizer: Optimizer;
-  /** Factor of the learning rate by step: see schedule(). Default: 1. */
-  schedule?: ((step: number) => number) | undefined;
+  /** Factor of the learning rate by step: see schedule(), or a list with one for each step. Default: 1. */
+  schedule?: ((step: number) => number) | ArrayLike<number> | undefined;
   epochs: number;
   /** Samples of a step; the last one of an epoch may have fewer. */
   batchSize: number;
@@ -116,7 +116,6 @@ const OPTIONS = [
 export async function fit(model: Sequential, options: FitOptions): Promise<History> {
   const plan = run((runtime) => prepare(runtime, model, options));
   const history: History = { loss: [], validationLoss: [], validationAccuracy: [], steps: plan.startStep };
-  const turn = new Turn();
   try {
     for (let first = plan.startStep; first < plan.total; ) {
       const epoch = Math.floor(first / plan.perEpoch);
@@ -129,12 +128,12 @@ export async function fit(model: Sequential, options: FitOptions): Promise<Histo
         sum += made.loss * made.count;
         count += made.count;
         plan.report({ done: step + 1, total: plan.total, epoch, loss: made.loss, gradientNorm: made.gradientNorm });
-        await turn.next();
+        await turn();
         plan.stopIfAborted();
       }
       history.loss.push(sum / count);
       if (plan.validation !== undefined) {
-        const seen = await evaluate(plan, plan.validation, turn);
+        const seen = await evaluate(plan, plan.validation);
         history.validationLoss.push(seen.loss);
         if (seen.accuracy !== undefined) history.validationAccuracy.push(seen.accuracy);
       }
@@ -142,7 +141,6 @@ export async function fit(model: Sequential, options: FitOptions): Promise<Histo
     }
     return history;
   } finally {
-    turn.end();
     dispose(plan);
   }
 }
@@ -184,13 +182,12 @@ function prepare(runtime: Runtime, model: Sequential, options: FitOptions): Plan
   }
   const given = checkOptions(options, OPTIONS);
   const name = checkOneOf(given.loss, "loss", LOSSES);
-  const { optimizer, schedule = () => 1, shuffle = true, onProgress } = given;
+  const { optimizer, shuffle = true, onProgress } = given;
   for (const method of ["step", "state", "load"] as const) {
     if (typeof optimizer?.[method] !== "function") {
       throw new TypeError(expected("optimizer", "AdamW, Sgd or another one with their methods", describe(optimizer)));
     }
   }
-  if (typeof schedule !== "function") throw new TypeError(expected("schedule", "a function", describe(schedule)));
   if (typeof shuffle !== "boolean") throw new TypeError(expected("shuffle", "a boolean", describe(shuffle)));
   const most = Number.MAX_SAFE_INTEGER;
   const epochs = checkInteger(given.epochs, "epochs", 1, 2 ** 24);
@@ -210,6 +207,7 @@ function prepare(runtime: Runtime, model: Sequential, options: FitOptions): Plan
   const total = epochs * perEpoch;
   const startStep =
     given.startStep === undefined ? 0 : checkInteger(given.startStep, "startStep", 0, Math.min(total, most));
+  const schedule = checkSchedule(given.schedule, total);
   if (given.validation !== undefined) checkOptions(given.validation, ["x", "y"], "validation");
   const others = given.validation && decodeSamples(model, name, given.validation, "validation.");
   // all is checked: now memory
@@ -228,6 +226,17 @@ function prepare(runtime: Runtime, model: Sequential, options: FitOptions): Plan
       if (signal?.aborted) throw signal.reason;
     },
   };
+}
+
+function checkSchedule(schedule: unknown, total: number): (step: number) => number {
+  if (schedule === undefined) return () => 1;
+  if (typeof schedule === "function") return schedule as (step: number) => number;
+  if (!Array.isArray(schedule) && !ArrayBuffer.isView(schedule)) {
+    throw new TypeError(expected("schedule", "a function, or a list of factors", describe(schedule)));
+  }
+  const factors = schedule as ArrayLike<number>;
+  if (!(factors.length >= total)) throw new RangeError(expected("schedule", `${total} factors`, `${factors.length}`));
+  return (step) => factors[step] as number;
 }
 
 interface Sources {
@@ -347,7 +356,7 @@ function lossOf(runtime: Runtime, plan: Plan, samples: Samples, rows: Int32Array
 }
 
 /** Loss and accuracy of samples, a batch at a time. */
-async function evaluate(plan: Plan, samples: Samples, turn: Turn) {
+async function evaluate(plan: Plan, samples: Samples) {
   const { model, batchSize } = plan;
   let [sum, right] = [0, 0];
   for (let first = 0; first < samples.count; first += batchSize) {
@@ -364,7 +373,7 @@ async function evaluate(plan: Plan, samples: Samples, turn: Turn) {
       sum += count * crossEntropy(runtime, output, wanted).value;
       right += countRight(output, wanted) / each;
     });
-    await turn.next();
+    await turn();
     plan.stopIfAborted();
   }
   return { loss: sum / samples.count, accuracy: samples.labels && right / samples.count };
@@ -383,30 +392,4 @@ function countRight(output: Tensor, labels: Int32Array): number {
     if (best === labels[i]) right++;
   }
   return right;
-}
-
-/**
- * Turns of the event loop. setImmediate where there is one: Node handles up to a thousand messages before it looks at its timers.
- * In pages a message to oneself, which has not the wait that timers have there.
- */
-class Turn {
-  readonly #immediate = (globalThis as { setImmediate?: (f: () => void) => unknown }).setImmediate;
-  readonly #channel = this.#immediate === undefined ? new MessageChannel() : undefined;
-
-  next(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#channel === undefined) {
-        this.#immediate?.(resolve);
-        return;
-      }
-      this.#channel.port1.onmessage = () => resolve();
-      this.#channel.port2.postMessage(undefined);
-    });
-  }
-
-  /** An open channel would keep a process alive. */
-  end(): void {
-    this.#channel?.port1.close();
-    this.#channel?.port2.close();
-  }
 }

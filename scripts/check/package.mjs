@@ -22,7 +22,12 @@ export function entries(installed) {
 export function contents({ files, installed }) {
   const problems = files.filter((file) => !ALLOWED.test(file)).map((file) => `${file} does not belong in the tarball`);
   for (const file of REQUIRED) if (!files.includes(file)) problems.push(`${file} is missing in the tarball`);
-  const { exports } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+  const { exports, version } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+  const jsr = JSON.parse(readFileSync(join(ROOT, "jsr.json"), "utf8"));
+  if (jsr.version !== version) problems.push(`jsr.json has version ${jsr.version}, package.json ${version}`);
+  for (const [name, path] of entries(installed)) {
+    if (jsr.exports[name] !== path) problems.push(`jsr.json has not "${name}": "${path}"`);
+  }
   for (const [name, target] of Object.entries(exports)) {
     if (typeof target === "object" && Object.keys(target)[0] !== "types") problems.push(`"${name}": types come first`);
     for (const path of typeof target === "string" ? [target] : Object.values(target)) {
@@ -66,7 +71,13 @@ async function load(file, stdin) {
   return { metafile, outputFiles, outside };
 }
 
-/** No bare import, no node: import, no top-level await, no name of a module that is computed. */
+/** Workers' files are named word for word, as bundlers want it; elsewhere a module's own address says nothing in a bundle. */
+const WORKER = /\bnew URL\("(\.\/[\w.]+\.js)", import\.meta\.url\)/g;
+
+/**
+ * No bare import, no node: import, no top-level await, no name of a module that is computed; import.meta only to name files of
+ * workers that are there.
+ */
 export async function imports({ installed }) {
   const problems = [];
   for (const [name, path] of entries(installed)) {
@@ -74,7 +85,13 @@ export async function imports({ installed }) {
     for (const specifier of outside)
       problems.push(`"${name}" imports "${specifier}", which is not a file of the package`);
     for (const input of Object.keys(metafile.inputs)) {
-      if (/\bimport\((?!\s*["'])|\bimport\.meta\b/.test(readFileSync(input, "utf8"))) {
+      const text = readFileSync(input, "utf8");
+      for (const [, file] of text.matchAll(WORKER)) {
+        if (!existsSync(join(dirname(input), file)))
+          problems.push(`"${name}": ${relative(installed, input)} names ${file}`);
+      }
+      const rest = text.replace(WORKER, "").replace(/const here = import\.meta\.url;/, "");
+      if (/\bimport\((?!\s*["'])|\bimport\.meta\b/.test(rest)) {
         problems.push(`"${name}": ${relative(installed, input)} computes the name of a module or uses import.meta`);
       }
     }
@@ -132,7 +149,7 @@ export async function publintRules({ tarball }) {
 /** Are the types wrong? As a package of ES modules; the .wasm files have no types. */
 export function typesResolve({ tarball, installed }) {
   const { exports } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
-  const untyped = Object.keys(exports).filter((name) => name.endsWith(".wasm"));
+  const untyped = Object.keys(exports).filter((name) => /\.(wasm|js)$/.test(name));
   const cli = join(ROOT, "node_modules/@arethetypeswrong/cli/dist/index.js");
   const form = ["--profile", "esm-only", "--format", "ascii", "--no-color", "--no-emoji"];
   const args = [cli, tarball, ...form, "--exclude-entrypoints", ...untyped];

@@ -54,8 +54,8 @@ async function pageLoad(installed) {
   };
   const statics = closure(entry);
   const sum = (files) => [...files].reduce((bytes, file) => bytes + gzip(file), 0);
-  const kernels = importsOf(entry, "dynamic-import").map((file) =>
-    sum([...closure(file)].filter((f) => !statics.has(f))),
+  const kernels = [...statics].flatMap((file) =>
+    importsOf(file, "dynamic-import").map((kernel) => sum([...closure(kernel)].filter((f) => !statics.has(f)))),
   );
   if (kernels.length !== VARIANTS.length)
     throw new Error(`${dirname(entry)}: expected ${VARIANTS.length} kernel modules`);

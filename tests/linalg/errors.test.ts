@@ -31,13 +31,13 @@ const NAN = [
 
 /** Each function with its other arguments in place. */
 const CALLS: readonly [name: string, call: (a: never, options?: never) => unknown, options: string][] = [
-  ["qr", (a, options) => qr(a, options), '"mode"'],
-  ["matrixRank", (a, options) => matrixRank(a, options), '"atol", "rtol", "hermitian"'],
-  ["pinv", (a, options) => pinv(a, options), '"atol", "rtol"'],
-  ["lstsq", (a, options) => lstsq(a, [1, 2], options), '"rcond"'],
-  ["orth", (a, options) => orth(a, options), '"rcond"'],
-  ["nullSpace", (a, options) => nullSpace(a, options), '"rcond"'],
-  ["polar", (a, options) => polar(a, options), '"side"'],
+  ["qr", (a, options) => qr(a, options), '"mode", "onProgress", "signal"'],
+  ["matrixRank", (a, options) => matrixRank(a, options), '"atol", "rtol", "hermitian", "onProgress", "signal"'],
+  ["pinv", (a, options) => pinv(a, options), '"atol", "rtol", "onProgress", "signal"'],
+  ["lstsq", (a, options) => lstsq(a, [1, 2], options), '"rcond", "onProgress", "signal"'],
+  ["orth", (a, options) => orth(a, options), '"rcond", "onProgress", "signal"'],
+  ["nullSpace", (a, options) => nullSpace(a, options), '"rcond", "onProgress", "signal"'],
+  ["polar", (a, options) => polar(a, options), '"side", "onProgress", "signal"'],
   ["lowRank", (a) => lowRank(a, { rank: 1 }), ""],
   ["cond", (a) => cond(a), ""],
   ["norm", (a) => norm(a), ""],

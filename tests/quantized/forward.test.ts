@@ -32,6 +32,8 @@ function forward(
       const [px, pb] = [place(x), bias === undefined ? undefined : place(bias)];
       const work = scratch.push(common.quantizedForwardScratch(weight.code, tokens, inFeatures));
       common.quantizedForward(
+        0,
+        outFeatures,
         weight.code,
         tokens,
         inFeatures,
@@ -266,12 +268,12 @@ test.each([0, 1, 2, 3, 4])("quantizedForward, kind %i, reads and writes nothing 
         small.view("f32", w, rows * columns).fill(1);
         small.view("f32", x, tokens * columns).fill(1);
         common.quantizeWeight(kind, rows, columns, w, c, s, work);
-        common.quantizedForward(kind, tokens, columns, rows, x, c, s, 0, y, work);
+        common.quantizedForward(0, rows, kind, tokens, columns, rows, x, c, s, 0, y, work);
         const got = small.view("f32", y, tokens * rows);
         if (got.some((value) => Math.abs(value - columns) > 0.01))
           throw new Error(`${rows} ${columns} ${tokens} ${last}`);
         const dense = small.view("f32", w, rows * columns).fill(0);
-        common.expandWeight(kind, rows, columns, c, s, w, work);
+        common.expandWeight(0, rows, kind, rows, columns, c, s, w, work);
         if (dense.some((value) => Math.abs(value - 1) > 1e-6)) throw new Error(`dequantize ${rows} ${columns} ${last}`);
       }
     }

@@ -1,12 +1,12 @@
-// npm run test:runtimes: the packed tarball in every runtime that the package names, and the bits of the strict build
-// compared between them. Needs a fresh build in dist/, Linux on x64, and a Chromium (CHROMIUM names another one).
+// npm run test:runtimes: the packed tarball in every runtime that the package names and by the bundlers, and the bits of
+// the strict build compared between them. Needs a fresh build in dist/, Linux on x64, and a Chromium (CHROMIUM names another one).
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, realpathSync, statSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
-import { execute, installPacked, npm } from "../../scripts/packed.mjs";
+import { execute, installPacked, npm, ROOT } from "../../scripts/packed.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const SECONDS = 120;
@@ -21,9 +21,11 @@ const [deno, bun, node] = [
 ];
 const hasRelaxed = Number(process.versions.node.split(".")[0]) >= 21;
 await command("Node", process.execPath, { relaxed: hasRelaxed });
+await oneCore("Node", process.execPath);
 await command("Node", join(modules, node), { relaxed: true });
 await command("Deno", join(modules, deno), { relaxed: true }, ["run", "--no-prompt", "--no-remote", "--no-lock"]);
 await command("Bun", join(modules, bun), { relaxed: true }, ["run"]);
+await publication();
 await pages();
 finish();
 
@@ -36,19 +38,21 @@ function setUp() {
     npm(["ci", "--prefix", HERE, "--no-audit", "--no-fund"], { cwd: HERE });
   }
   const packed = installPacked();
-  for (const name of ["suite.mjs", "default.mjs", "slim.mjs", "files.mjs", "browser.mjs", "page.html"]) {
-    copyFileSync(join(HERE, name), join(packed.folder, name));
+  for (const name of readdirSync(HERE)) {
+    if (/\.(mjs|html)$/.test(name) && !["run.mjs", "bundle.mjs"].includes(name)) {
+      copyFileSync(join(HERE, name), join(packed.folder, name));
+    }
   }
   return packed;
 }
 
-/** A runtime of the command line: the default entry without any permission, then lowrank/slim, which reads files. */
+/** A runtime of the command line: the default entry without any permission, then what reads files: lowrank/slim, workers. */
 async function command(name, program, { relaxed }, args = []) {
   const version = execute(program, ["--version"]).match(/\d+\.\d+\.\d+/)[0];
-  const expected = JSON.stringify({ relaxed, shared: true });
+  const expected = JSON.stringify({ relaxed, shared: true, threads: 2 });
   const reports = [];
-  for (const file of ["default.mjs", "slim.mjs"]) {
-    const permissions = name === "Deno" && file === "slim.mjs" ? [`--allow-read=${folder}`] : [];
+  for (const file of ["default.mjs", "slim.mjs", "parallel.mjs", "idle.mjs"]) {
+    const permissions = name === "Deno" && file !== "default.mjs" ? [`--allow-read=${folder}`] : [];
     reports.push(await reportOf(program, [...args, ...permissions, file, expected]));
   }
   // npx runs what the package names as its bin; the other programs run the same file
@@ -57,6 +61,27 @@ async function command(name, program, { relaxed }, args = []) {
   const own = program === process.execPath ? [bin] : [program, ...args, ...all, realpathSync(bin)];
   reports.push(await reportOf(program, [...args, ...all, "files.mjs", JSON.stringify({ name, command: own })]));
   rows.push({ name: `${name} ${version}`, reports });
+}
+
+/** Threads and workers where all of them share one core. */
+async function oneCore(name, program) {
+  const expected = JSON.stringify({ shared: true, threads: 2 });
+  rows.push({
+    name: `${name}, one core`,
+    reports: [await reportOf("taskset", ["-c", "0", program, "parallel.mjs", expected])],
+  });
+}
+
+/** What JSR would take. */
+async function publication() {
+  const results = [];
+  try {
+    execute(join(modules, deno), ["publish", "--dry-run", "--allow-dirty", "--quiet"], { cwd: ROOT });
+    results.push({ name: "deno publish --dry-run" });
+  } catch (error) {
+    results.push({ name: "deno publish --dry-run", error: error.message });
+  }
+  rows.push({ name: "JSR", reports: [{ results, bits: {} }] });
 }
 
 /** The report that a program prints. */
@@ -91,12 +116,26 @@ async function pages() {
   const strict = { "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'" };
   const blocking = { "Content-Security-Policy": "script-src 'self'" };
   const kinds = [
-    { name: "page", headers: {}, shared: false, parts: ["default", "slim"] },
-    { name: "isolated page", headers: isolation, shared: true, parts: ["default", "slim"] },
-    { name: "worker, isolated", headers: isolation, shared: true, parts: ["default", "slim"], worker: true },
-    { name: "page, strict CSP", headers: strict, shared: false, parts: ["default"] },
+    { name: "page", headers: {}, shared: false, parts: ["default", "slim", "parallel"] },
+    { name: "isolated page", headers: isolation, shared: true, parts: ["default", "slim", "parallel"] },
+    { name: "worker", headers: {}, shared: false, parts: ["default", "parallel"], worker: true },
+    {
+      name: "worker, isolated",
+      headers: isolation,
+      shared: true,
+      parts: ["default", "slim", "parallel"],
+      worker: true,
+    },
+    { name: "page, strict CSP", headers: strict, shared: false, parts: ["default", "parallel"] },
+    { name: "isolated page, strict CSP", headers: { ...isolation, ...strict }, shared: true, parts: ["parallel"] },
     { name: "page, CSP without wasm", headers: blocking, shared: false, parts: ["blocked"] },
   ];
+  const { bundle } = await import("./bundle.mjs");
+  for (const { name, page } of await bundle(folder)) {
+    kinds.push({ name: `page by ${name}`, page, headers: strict, shared: false, parts: ["parallel"] });
+    const all = { headers: { ...isolation, ...strict }, shared: true, parts: ["default", "parallel"] };
+    kinds.push({ name: `isolated page by ${name}`, page, ...all });
+  }
   const found = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
   const executablePath = found.find((path) => path !== undefined && existsSync(path));
   if (executablePath === undefined) {
@@ -110,9 +149,11 @@ async function pages() {
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--no-first-run", ...quiet] });
   try {
     for (const [i, kind] of kinds.entries()) {
-      const expected = JSON.stringify({ relaxed: true, shared: kind.shared });
+      // a page's main thread may not wait for others
+      const threads = kind.shared && kind.worker ? 2 : 1;
+      const expected = JSON.stringify({ relaxed: true, shared: kind.shared, threads });
       const query = new URLSearchParams({ expected, parts: kind.parts.join(), ...(kind.worker && { worker: "" }) });
-      const url = `http://127.0.0.1:${server.address().port}/${i}/page.html?${query}`;
+      const url = `http://127.0.0.1:${server.address().port}/${i}/${kind.page ?? "page.html"}?${query}`;
       const reports = await reportsOfPage(browser, url, kind.parts.length);
       rows.push({ name: `Chromium ${browser.version().split(".")[0]}, ${kind.name}`, reports });
     }

@@ -209,7 +209,7 @@ async function correctness(check, { matmul, svd, tensor }, { LoraAdapter, LoraLi
 }
 
 /** Hashes of the bits of results of the strict build, which are the same on every engine. */
-async function strictBits(lowrank, lora) {
+export async function strictBits(lowrank, lora) {
   const { matmul, scope, svd, svdvals, tensor } = lowrank;
   const { LoraAdapter, LoraLinear } = lora;
   const bits = {};
@@ -391,7 +391,7 @@ async function trainingBits({ scope, tensor, zeros }, lora, random, dtype) {
   return hashes.join(" ");
 }
 
-function reporter() {
+export function reporter() {
   const results = [];
   return {
     async check(name, f) {
@@ -409,7 +409,7 @@ function reporter() {
   };
 }
 
-function equal(got, wanted, what) {
+export function equal(got, wanted, what) {
   if (!Object.is(got, wanted)) throw new Error(`${what}: expected ${wanted}, got ${got}`);
 }
 
@@ -427,7 +427,7 @@ function throws(f, pattern) {
   return matching(thrown, pattern);
 }
 
-async function rejects(promise, pattern) {
+export async function rejects(promise, pattern) {
   return matching(
     await promise.then(
       () => undefined,
@@ -444,7 +444,7 @@ function matching(error, pattern) {
 }
 
 /** Numbers in [-1, 1), the same everywhere: a 32-bit xorshift. */
-function uniform(count, seed) {
+export function uniform(count, seed) {
   let x = 0x9e3779b9 ^ Math.imul(seed, 0x85ebca6b) || 1;
   return Array.from({ length: count }, () => {
     x ^= x << 13;
@@ -459,7 +459,7 @@ function integers(count, seed) {
   return uniform(count, seed + 1).map((value) => Math.floor(8 * value));
 }
 
-function put(tensor, values, shape, dtype) {
+export function put(tensor, values, shape, dtype) {
   return tensor(dtype === "f32" ? Float32Array.from(values) : Float64Array.from(values), { shape });
 }
 
@@ -468,7 +468,7 @@ function product(shape) {
 }
 
 /** 64 bits of the bytes of some tensors: two multiplicative hashes over their words. */
-function hash(tensors) {
+export function hash(tensors) {
   let [a, b] = [0x811c9dc5, 0x1b873593];
   for (const t of tensors) {
     const values = t.toTyped();

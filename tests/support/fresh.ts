@@ -28,10 +28,10 @@ export async function fresh(memory: NonNullable<InitOptions["memory"]> & { share
   return modules;
 }
 
-/** Runs the garbage collector and the callbacks that wait for it, until `done` is true or 500 rounds have passed. */
-export async function collectGarbage(done: () => boolean): Promise<void> {
+/** Runs the garbage collector and the callbacks that wait for it, until `done` is true or so many rounds have passed. */
+export async function collectGarbage(done: () => boolean, rounds = 500): Promise<void> {
   const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
-  for (let round = 0; round < 500 && !done(); round++) {
+  for (let round = 0; round < rounds && !done(); round++) {
     // what `done` looked at through a WeakRef stays alive until the turn ends
     await turn();
     (globalThis as unknown as { gc(): void }).gc();

@@ -132,6 +132,8 @@ describe.each(DTYPES)("fit, %s", (dtype) => {
     };
     const [one, two] = [await run(), await run()];
     expect(two).toEqual(one);
+    // a list of a schedule's factors
+    expect(await run({ schedule: Array.from({ length: 20 }, (_, step) => rates(step)) })).toEqual(one);
     for (const more of [{ seed: 12 }, { shuffle: false }, { clipNorm: 0.1 }, { batchSize: 6 }, { schedule: () => 1 }]) {
       expect((await run(more as Partial<FitOptions>)).bits).not.toEqual(one.bits);
     }
@@ -375,7 +377,8 @@ describe("fit", () => {
       [{ clipNorm: Number.NaN }, RangeError, /^"clipNorm" expected/],
       [{ clipNorm: "1" }, TypeError, /^"clipNorm" expected a number, got "1"$/],
       [{ shuffle: 1 }, TypeError, /^"shuffle" expected/],
-      [{ schedule: "cosine" }, TypeError, /^"schedule" expected a function, got "cosine"$/],
+      [{ schedule: "cosine" }, TypeError, /^"schedule" expected a function, or a list of factors, got "cosine"$/],
+      [{ schedule: [1] }, RangeError, /^"schedule" expected \d+ factors, got 1$/],
       [{ onProgress: 3 }, TypeError, /^"onProgress" expected a function/],
       [{ signal: {} }, TypeError, /^"signal" expected an AbortSignal/],
       [{ startStep: 7 }, RangeError, /^"startStep" expected an integer in \[0, 6\], got 7$/],

@@ -2,10 +2,13 @@
 
 import { describe, expected } from "../../check.js";
 import { FileFormatError } from "../../errors.js";
-import { checkProgress, type ProgressOptions } from "../../progress.js";
+import type { Runtime } from "../../load.js";
+import type { ProgressOptions } from "../../progress.js";
 import { quote } from "../../safetensors/header.js";
+import { runSteps } from "../../scope.js";
+import { type Steps, silently } from "../../slices.js";
 import type { LoraAdapter } from "../adapter.js";
-import { type CombineOptions, combineAdapters } from "../combine.js";
+import { type CombineOptions, combineSteps } from "../combine.js";
 import type { AdapterFile, ModuleKind } from "./adapter_file.js";
 import { isKohyaName } from "./align_names.js";
 import { describeAdapters } from "./load.js";
@@ -34,8 +37,14 @@ export function combineAdapterFiles(
   files: readonly WeightedAdapterFile[],
   options: CombineOptions & ProgressOptions = {},
 ): AdapterFile {
-  const { onProgress, signal, ...combination } = options;
-  const step = checkProgress({ onProgress, signal });
+  return runSteps((runtime) => combineModules(runtime, files, options), options);
+}
+
+function* combineModules(
+  runtime: Runtime,
+  files: readonly WeightedAdapterFile[],
+  combination: CombineOptions,
+): Steps<AdapterFile> {
   if (!Array.isArray(files)) throw new TypeError(expected("files", "an array", describe(files)));
   if (files.length === 0) throw new RangeError(expected("files", "at least one file", "an empty array"));
   const list = files as readonly WeightedAdapterFile[];
@@ -55,18 +64,20 @@ export function combineAdapterFiles(
   }
   const modules = new Map<string, LoraAdapter>();
   const kinds = new Map<string, ModuleKind>();
+  let complete = false;
   try {
     for (const name of names) {
       const own = list.filter(({ file }) => file.modules.has(name));
       const kind = sameKind(name, own);
       const adapters = own.map(({ file, weight }) => ({ adapter: file.modules.get(name) as LoraAdapter, weight }));
-      modules.set(name, combineAdapters(adapters, combination));
+      modules.set(name, yield* silently(combineSteps(runtime, adapters, combination)));
       if (kind !== undefined) kinds.set(name, kind);
-      step(modules.size, names.length);
+      yield () => ({ done: modules.size, total: names.length });
     }
-  } catch (error) {
-    for (const adapter of modules.values()) adapter.dispose();
-    throw error;
+    complete = true;
+  } finally {
+    // also where an abort ends it
+    if (!complete) for (const adapter of modules.values()) adapter.dispose();
   }
   const [{ file: first }] = list as [WeightedAdapterFile];
   const { taskType, fanInFanOut, extra } = first.config;

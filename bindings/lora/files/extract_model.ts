@@ -3,11 +3,12 @@
 import { checkBoolean, checkInteger, checkOptions, describe, expected, shapeText, sizeOf } from "../../check.js";
 import { FileFormatError } from "../../errors.js";
 import { checkRank, type Rank } from "../../linalg/rank_rule.js";
-import { checkProgress, type ProgressOptions } from "../../progress.js";
+import { type Abortable, checkProgress, type ProgressOptions } from "../../progress.js";
 import { checkSeed } from "../../random.js";
 import type { SafetensorsFile } from "../../safetensors/file.js";
 import { quote, type SafetensorsDType } from "../../safetensors/header.js";
-import { run } from "../../scope.js";
+import { run, runInTurns } from "../../scope.js";
+import { silently } from "../../slices.js";
 import { checkAllFinite } from "../../svd/decompose.js";
 import { bytesOf, type DType, type Tensor } from "../../tensor.js";
 import type { LoraAdapter } from "../adapter.js";
@@ -102,7 +103,7 @@ export async function extractModel(
   try {
     let done = 0;
     for (const module of targets) {
-      const { found, norm } = await extractLayer(base, tuned, module, rule, maxRank, seed);
+      const { found, norm } = await extractLayer(base, tuned, module, rule, maxRank, seed, options.signal);
       const { adapter, rank, error, energy, bound } = found;
       if (norm === 0) {
         adapter.dispose();
@@ -251,6 +252,7 @@ async function extractLayer(
   rule: Rank,
   maxRank: number,
   seed: number,
+  signal: Abortable | undefined,
 ): Promise<{ found: TruncatedAdapter; norm: number }> {
   const weight = `${name}.weight`;
   const [rows, ...rest] = shape as [number, ...number[]];
@@ -274,14 +276,18 @@ async function extractLayer(
       }
     }
     checkWeight(delta, `tuned − base ${weight}`);
-    return run((runtime) => {
-      // ΔW is (out, in): tables and Conv1D hold their weights the other way round
-      const oriented = kind === "embedding" || kind === "conv1d" ? delta.transpose().copy() : delta;
-      const least = Math.min(rows, columns);
-      const fitting = rule.rank === undefined ? rule : { rank: Math.min(rule.rank, least) };
-      const norm = runtime[dtype].nrm2(delta.size, delta.pointer, 1);
-      return { found: truncateDelta(runtime, oriented, fitting, seed, Math.min(maxRank, least)), norm };
-    });
+    return await runInTurns(
+      function* (runtime) {
+        // ΔW is (out, in): tables and Conv1D hold their weights the other way round
+        const oriented = kind === "embedding" || kind === "conv1d" ? delta.transpose().copy() : delta;
+        const least = Math.min(rows, columns);
+        const fitting = rule.rank === undefined ? rule : { rank: Math.min(rule.rank, least) };
+        const norm = runtime[dtype].nrm2(delta.size, delta.pointer, 1);
+        const found = yield* silently(truncateDelta(runtime, oriented, fitting, seed, Math.min(maxRank, least)));
+        return { found, norm };
+      },
+      { signal },
+    );
   } finally {
     delta.dispose();
   }

@@ -3,10 +3,13 @@
 import { describe, expected } from "../../check.js";
 import { FileFormatError } from "../../errors.js";
 import type { Rank } from "../../linalg/rank_rule.js";
-import { checkProgress, type ProgressOptions } from "../../progress.js";
+import type { Runtime } from "../../load.js";
+import type { ProgressOptions } from "../../progress.js";
 import { quote } from "../../safetensors/header.js";
+import { runSteps } from "../../scope.js";
+import { type Steps, silently } from "../../slices.js";
 import type { LoraAdapter } from "../adapter.js";
-import { type KohyaRule, resizeAdapter } from "../resize.js";
+import { type KohyaRule, resizeSteps } from "../resize.js";
 import type { AdapterFile } from "./adapter_file.js";
 import { describeAdapters } from "./load.js";
 
@@ -47,10 +50,18 @@ export function resizeAdapterFile(
   rule: Rank | KohyaRule,
   options: ProgressOptions = {},
 ): { file: AdapterFile; report: ResizeReport[] } {
-  const step = checkProgress(options);
+  return runSteps((runtime) => resizeModules(runtime, file, rule), options);
+}
+
+function* resizeModules(
+  runtime: Runtime,
+  file: AdapterFile,
+  rule: Rank | KohyaRule,
+): Steps<{ file: AdapterFile; report: ResizeReport[] }> {
   if (!(file?.modules instanceof Map)) throw new TypeError(expected("file", "what loadAdapter() gave", describe(file)));
   const modules = new Map<string, LoraAdapter>();
   const report: ResizeReport[] = [];
+  let complete = false;
   try {
     for (const [module, adapter] of file.modules) {
       if (adapter.magnitude !== undefined) {
@@ -64,14 +75,15 @@ export function resizeAdapterFile(
         "rank" in rule && rule.rank !== undefined
           ? { rank: Math.min(rule.rank, before, outFeatures, inFeatures) }
           : rule;
-      const { adapter: resized, rank, error, energy } = resizeAdapter(adapter, fitting);
+      const { adapter: resized, rank, error, energy } = yield* silently(resizeSteps(runtime, adapter, fitting));
       modules.set(module, resized);
       report.push({ module, shape: [outFeatures, inFeatures], before, rank, error, energy });
-      step(report.length, file.modules.size);
+      yield () => ({ done: report.length, total: file.modules.size });
     }
-  } catch (error) {
-    for (const adapter of modules.values()) adapter.dispose();
-    throw error;
+    complete = true;
+  } finally {
+    // also where an abort ends it
+    if (!complete) for (const adapter of modules.values()) adapter.dispose();
   }
   return { file: { ...file, modules, ...redescribed(file, modules) }, report };
 }
