@@ -6,7 +6,17 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { random } from "../../bench/support/random.mjs";
 import { percent } from "../../web/ui/text.ts";
 import { makeLargeModel, makeModels, unzip } from "./support/models.mjs";
-import { expectFluent, finished, note, record, screenshot, textOf, useBrowser, withPage } from "./support/page.mjs";
+import {
+  expectFluent,
+  finished,
+  longestTask,
+  note,
+  record,
+  screenshot,
+  textOf,
+  useBrowser,
+  withPage,
+} from "./support/page.mjs";
 import { fileOf } from "./support/temporary.mjs";
 
 const used = useBrowser();
@@ -48,7 +58,7 @@ const withoutPicker = () => {
 
 describe.each([true, false])("isolated: %s", (isolated) => {
   test("extracts, resizes, downloads and merges as Node does", async () => {
-    await withPage(used, "adapter", { isolated, script: withoutPicker }, async (page, { requests }) => {
+    await expectFluent(used, "adapter", { isolated, script: withoutPicker }, async (page, { requests }) => {
       expect(requests.filter((url) => url.endsWith(".safetensors"))).toEqual([]);
       await record(used, page);
       expect((await press(page, "example")).text).toMatch(/^2 models opened/);
@@ -87,7 +97,7 @@ describe.each([true, false])("isolated: %s", (isolated) => {
       const merged = await fileFrom(page, "merge");
       expect(merged.name).toBe("before-merged.safetensors");
       await finished(page, "adapter");
-      await expectFluent(used, page, `adapter, ${isolated ? "isolated" : "not isolated"}`);
+      const longest = await longestTask(used, page, `adapter, ${isolated ? "isolated" : "not isolated"}`);
       const expected = await openSafetensors(new Response(mergeModel(base, smaller.file)));
       const got = await openSafetensors(merged.bytes);
       expect(got.names).toEqual(expected.names);
@@ -107,6 +117,7 @@ describe.each([true, false])("isolated: %s", (isolated) => {
         text: expect.stringMatching(/^1 adapter opened/),
         error: "",
       });
+      return longest;
     });
   });
 });

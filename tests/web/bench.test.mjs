@@ -1,7 +1,17 @@
 import { init } from "lowrank";
 import { beforeAll, expect, test } from "vitest";
 import { makeCases } from "../../web/bench/cases.ts";
-import { expectFluent, finished, note, record, screenshot, textOf, useBrowser, withPage } from "./support/page.mjs";
+import {
+  expectFluent,
+  finished,
+  longestTask,
+  note,
+  record,
+  screenshot,
+  textOf,
+  useBrowser,
+  withPage,
+} from "./support/page.mjs";
 
 const used = useBrowser();
 
@@ -16,12 +26,12 @@ const resultsOf = (page) =>
   );
 
 test.each([true, false])("kernel and JavaScript agree, times and copy. Isolated: %s", async (isolated) => {
-  await withPage(used, "bench", { isolated }, async (page) => {
+  await expectFluent(used, "bench", { isolated }, async (page) => {
     await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
     await record(used, page);
     await page.click("#bench-run");
     expect(await finished(page, "bench")).toMatchObject({ text: expect.stringMatching(/^Done/), error: "" });
-    await expectFluent(used, page, `bench, ${isolated ? "isolated" : "not isolated"}`);
+    const longest = await longestTask(used, page, `bench, ${isolated ? "isolated" : "not isolated"}`);
     const results = await resultsOf(page);
     const threads = isolated ? (await page.evaluate("navigator.hardwareConcurrency")) > 1 : false;
     expect(results.map(({ caption }) => caption.split(" results")[0])).toEqual(
@@ -31,7 +41,7 @@ test.each([true, false])("kernel and JavaScript agree, times and copy. Isolated:
       expect(Number(/agree to (.*)$/.exec(caption)[1])).toBeLessThan(1e-4);
       expect(rows.map(([label]) => label.replace(/\d+ threads/, "threads"))).toEqual([
         "JavaScript",
-        "lowrank, one thread",
+        "lowrank, 1 thread",
         ...(threads ? ["lowrank, threads"] : []),
       ]);
       note(
@@ -48,6 +58,7 @@ test.each([true, false])("kernel and JavaScript agree, times and copy. Isolated:
     expect(markdown).toMatch(/^lowrank [\d.]+, f32, Mozilla/);
     expect(markdown.match(/^\| (Product|SVD|Layer)/gm).length).toBe(results.flatMap(({ rows }) => rows).length);
     if (isolated) await screenshot(page, "bench");
+    return longest;
   });
 });
 

@@ -1,13 +1,25 @@
 import { init, lowRank, svdvals, tensor } from "lowrank";
 import { beforeAll, describe, expect, test } from "vitest";
 import { digits, percent } from "../../web/ui/text.ts";
-import { expectFluent, finished, note, record, screenshot, textOf, useBrowser, withPage } from "./support/page.mjs";
+import {
+  expectFluent,
+  finished,
+  least,
+  longestTask,
+  note,
+  record,
+  screenshot,
+  textOf,
+  useBrowser,
+  withPage,
+} from "./support/page.mjs";
 import { makePicture } from "./support/pictures.mjs";
 
 const used = useBrowser();
 const small = makePicture(300, 220);
 const large = makePicture(2048, 2048);
-const middle = makePicture(1200, 1000);
+/** Milliseconds: for 2048 × 2048 pixels, of a frame while the slider moves, and from its release to the whole picture. */
+const PROMISED = { first: 3000, frame: 1000 / 30, whole: 500 };
 
 beforeAll(() => init());
 
@@ -53,7 +65,7 @@ describe.each([true, false])("isolated: %s", (isolated) => {
   test("values, errors and pixels are those that Node computes", async () => {
     const { channels, width, height } = small;
     const matrices = channels.map((channel) => tensor(channel, { shape: [height, width] }));
-    await withPage(used, "picture", { isolated }, async (page) => {
+    await expectFluent(used, "picture", { isolated }, async (page) => {
       await record(used, page);
       expect(await take(page, small)).toMatch(/^All 220 singular values of each channel/);
       const rows = await tableOf(page);
@@ -75,7 +87,7 @@ describe.each([true, false])("isolated: %s", (isolated) => {
         new RegExp(`^${digits((4 * 3 * rank * (width + height + 1)) / 1000)} kB as f32`),
       );
 
-      await expectFluent(used, page, `small picture, ${isolated ? "isolated" : "not isolated"}`);
+      const longest = await longestTask(used, page, `small picture, ${isolated ? "isolated" : "not isolated"}`);
 
       const shown = await pixels(page);
       for (const [c, { u, s, vt }] of kept.entries()) {
@@ -99,41 +111,56 @@ describe.each([true, false])("isolated: %s", (isolated) => {
       expect(new Set((await pixels(page))[0]).size).toBeGreaterThan(50);
       await drawn(page, () => page.check("input[value=original]"));
       expect((await pixels(page))[2]).toEqual([...channels[2]]);
+      return longest;
     });
   });
 
-  test("first picture, exact values, frames, full size", async () => {
-    const { path, channels, width, height } = isolated ? large : middle;
+  test("first picture, exact values, frames, full size: as fast as promised", async () => {
+    const { path, channels, width, height } = large;
     const where = `${width} × ${height}, ${isolated ? "isolated" : "not isolated"}`;
-    const count = Math.min(width, height).toLocaleString("en-US");
-    await withPage(used, "picture", { isolated }, async (page) => {
+    await expectFluent(used, "picture", { isolated }, async (page) => {
       await record(used, page);
-      await page.setInputFiles("#picture-file", path);
-      await page.waitForFunction(() => performance.getEntriesByName("first picture").length > 0);
-      const [first] = await durations(page, "first picture");
-      note(`${where}: first picture`, `${first.toFixed(0)} ms (promised 3000)`);
-      expect(first).toBeLessThan(9000);
-      note(`${where}: frames while the exact values are computed`, (await slide(page)).text);
-      const { text, error } = await finished(page, "picture", 80_000);
+      const first = await least(PROMISED.first, async () => {
+        const before = (await durations(page, "first picture")).length;
+        await page.setInputFiles("#picture-file", path);
+        await page.waitForFunction((n) => performance.getEntriesByName("first picture").length > n, before);
+        return (await durations(page, "first picture"))[before];
+      });
+      note(`${where}: first picture`, `${first.toFixed(0)} ms (promised ${PROMISED.first})`);
+      expect(first).toBeLessThanOrEqual(PROMISED.first);
+      note(`${where}: while the exact values are computed`, (await slide(page)).text);
+      const { text, error } = await finished(page, "picture", 120_000);
       expect(error).toBe("");
       note(where, text);
-      expect(text.startsWith(`All ${count} singular values`) || text.startsWith("First picture")).toBe(true);
+      expect(text).toMatch(/^All 2,048 singular values/);
 
-      const { median, text: frames } = await slide(page);
-      note(`${where}: frames over all ranks`, frames);
-      expect(median).toBeLessThan(100);
+      const frame = await least(PROMISED.frame, async () => {
+        const { interval, text: frames } = await slide(page);
+        note(`${where}: over all ranks`, frames);
+        return interval;
+      });
+      expect(frame).toBeLessThanOrEqual(PROMISED.frame);
       const times = [];
       for (const share of [0.01, 0.12, 0.3, 0.5, 0.83]) {
-        await choose(page, Math.round(share * Math.min(width, height)));
-        times.push((await durations(page, "whole picture")).at(-1));
+        const rank = Math.round(share * Math.min(width, height));
+        const time = await least(PROMISED.whole, async () => {
+          if ((await page.inputValue("#picture-rank")) === `${rank}`) await choose(page, 1);
+          await choose(page, rank);
+          return (await durations(page, "whole picture")).at(-1);
+        });
+        times.push(time);
       }
-      note(`${where}: full size after`, `${times.map((time) => time.toFixed(0)).join(", ")} ms (promised 500)`);
-      expect(Math.min(...times)).toBeLessThan(1000);
-      await expectFluent(used, page, where);
+      note(
+        `${where}: full size after`,
+        `${times.map((time) => time.toFixed(0)).join(", ")} ms (promised ${PROMISED.whole})`,
+      );
+      expect(Math.max(...times)).toBeLessThanOrEqual(PROMISED.whole);
+      const longest = await longestTask(used, page, where);
       if (isolated) await screenshot(page, "picture");
       const [shown] = await tableOf(page);
       const green = svdvals(tensor(channels[1], { shape: [height, width] }));
       expect(shown[2]).toBe(digits(green.data[0]));
+      return longest;
     });
   });
 });
@@ -158,9 +185,10 @@ async function slide(page) {
     return ends.slice(1).map((end, i) => end - ends[i]);
   });
   const sorted = intervals.sort((x, y) => x - y);
-  const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
-  const text = `${(sorted.length / 2).toFixed(0)} a second, median ${at(0.5).toFixed(1)} ms, 95 % within ${at(0.95).toFixed(1)} ms (promised 33)`;
-  return { median: at(0.5), text };
+  const interval = sorted.reduce((sum, one) => sum + one, 0) / sorted.length;
+  const late = sorted[Math.floor(0.95 * (sorted.length - 1))];
+  const text = `${(1000 / interval).toFixed(0)} frames a second (promised 30), 95 % within ${late.toFixed(0)} ms`;
+  return { interval, text };
 }
 
 test("the exact values can be stopped, and asked for again", async () => {

@@ -6,7 +6,17 @@ import { beforeAll, expect, test, vi } from "vitest";
 import { normalize, PIXELS, quarterTurn, SIDE } from "../../web/train/digits.ts";
 import { accuracy, answers, Network } from "../../web/train/network.ts";
 import { unzip } from "./support/models.mjs";
-import { expectFluent, finished, note, record, screenshot, textOf, useBrowser, withPage } from "./support/page.mjs";
+import {
+  expectFluent,
+  finished,
+  longestTask,
+  note,
+  record,
+  screenshot,
+  textOf,
+  useBrowser,
+  withPage,
+} from "./support/page.mjs";
 
 // the page's own code, with a worker of Node's
 vi.mock("../../web/kernel.ts", async () => {
@@ -55,7 +65,7 @@ test.each([true, false])("learns as in Node; adapters, switches, one batch for a
   const own = await Network.learn(trained, heldOut, 1, { ...quiet, epochs: 2, rate: 1e-3 });
   const right = accuracy(await own.forward(heldOut.x, new Array(heldOut.y.length).fill(null)), heldOut.y);
   const line = await own.addLora("lora", 4, trained, heldOut, 2, { ...quiet, epochs: 1, rate: 2e-3 });
-  await withPage(used, "train", { isolated }, async (page, { requests }) => {
+  await expectFluent(used, "train", { isolated }, async (page, { requests }) => {
     expect(requests.some((url) => url.endsWith("digits.bin"))).toBe(false);
     await record(used, page);
     const { text, error } = await train(page, "base");
@@ -109,7 +119,7 @@ test.each([true, false])("learns as in Node; adapters, switches, one batch for a
       /^2,000 digits for 4 networks in one batch: .* 20,000 of 20,000 outputs are the same bits\.$/,
     );
     note("served", served);
-    await expectFluent(used, page, `training, ${isolated ? "isolated" : "not isolated"}`);
+    const longest = await longestTask(used, page, `training, ${isolated ? "isolated" : "not isolated"}`);
     if (isolated) await screenshot(page, "train");
 
     const [download] = await Promise.all([
@@ -124,6 +134,7 @@ test.each([true, false])("learns as in Node; adapters, switches, one batch for a
       ["hidden", 4, 8],
       ["output", 4, 8],
     ]);
+    return longest;
   });
 });
 

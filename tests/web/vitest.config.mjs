@@ -19,7 +19,7 @@ export default defineConfig({
   test: {
     include: ["tests/web/*.test.mjs"],
     globalSetup: ["tests/web/support/setup.mjs"],
-    testTimeout: 90_000,
+    testTimeout: 300_000,
     hookTimeout: 60_000,
     // one browser at a time
     fileParallelism: false,

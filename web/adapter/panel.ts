@@ -136,9 +136,10 @@ class AdapterPanel {
       "Extracting, layer by layer …",
       (options) => extract(base, tuned, this.#rule, most, options),
       ({ report }, time) => {
-        const left = report.skipped.filter(({ reason }) => reason !== "unchanged");
-        const rest =
-          left.length === 0 ? "" : ` Not in it: ${left.map(({ name, reason }) => `${name} (${reason})`).join(", ")}.`;
+        const reasons = new Map<string, string[]>();
+        for (const { name, reason } of report.skipped) reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
+        reasons.delete("unchanged");
+        const rest = [...reasons].map(([reason, names]) => ` Not in it: ${names.join(", ")} (${reason}).`).join("");
         return `${count(report.layers.length, "layer")} in ${duration(time)}; error against the models ${percent(report.error)}.${rest}`;
       },
     );

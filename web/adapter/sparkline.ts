@@ -2,8 +2,9 @@
 
 const SPACE = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [120, 24];
+const DECADES = 2;
 
-/** The values on a log axis over four decades below the largest; in words for who cannot see it. */
+/** The values on a log axis over two decades below the largest, the same for all layers; in words for who cannot see it. */
 export function sparkline(values: ArrayLike<number>): SVGElement {
   const svg = document.createElementNS(SPACE, "svg");
   const [first, last] = [values[0] ?? 0, values[values.length - 1] ?? 0];
@@ -18,9 +19,9 @@ export function sparkline(values: ArrayLike<number>): SVGElement {
     svg.setAttribute(name, value);
   }
   const points = Array.from({ length: values.length }, (_, i) => {
-    const decades = first > 0 && (values[i] as number) > 0 ? Math.log10((values[i] as number) / first) : -4;
+    const decades = first > 0 && (values[i] as number) > 0 ? Math.log10((values[i] as number) / first) : -DECADES;
     const x = values.length === 1 ? 0 : (i / (values.length - 1)) * WIDTH;
-    return `${x.toFixed(1)},${(1 + (Math.min(4, -decades) / 4) * (HEIGHT - 2)).toFixed(1)}`;
+    return `${x.toFixed(1)},${(1 + (Math.min(DECADES, -decades) / DECADES) * (HEIGHT - 2)).toFixed(1)}`;
   });
   if (points.length === 1) points.push(`${WIDTH},1`);
   const line = document.createElementNS(SPACE, "polyline");

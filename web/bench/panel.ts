@@ -78,7 +78,7 @@ class BenchPanel {
   }
 
   #take({ i, name, work, ours, theirs, apart }: Message & { type: "measured" }, { threads }: Capabilities): void {
-    const label = `lowrank, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+    const label = `lowrank, ${threads === 1 ? "1 thread" : `${threads} threads`}`;
     const result = this.#results[i] ?? { name, work, bars: [], apart: apart ?? 0 };
     if (theirs !== undefined) result.bars.push({ label: "JavaScript", milliseconds: theirs, isOurs: false });
     result.bars.push({ label, milliseconds: ours, isOurs: true });
@@ -132,7 +132,7 @@ function resultTable({ name, work, bars, apart }: Result): HTMLElement {
       make("td", {}, isOurs ? `${digits(times)} ×` : ""),
     );
   });
-  const head = ["By", "Rate", "GFLOP/s", "A run", "Faster"].map((text) => make("th", { scope: "col" }, text));
+  const head = ["By", "Rate", "GFLOP/s", "One run", "Faster"].map((text) => make("th", { scope: "col" }, text));
   return make(
     "table",
     {},

@@ -1,7 +1,7 @@
 // Pictures of rank k at some size: the sum of k columns of U times as many rows of S·Vᵀ. Sums are kept at some ranks, so that
 // every other one is a few terms away, and a frame costs as much at rank 1000 as at rank 10.
 
-import { empty, type Tensor, tensor } from "lowrank";
+import { empty, type Tensor } from "lowrank";
 import type { Remote } from "lowrank/worker";
 import { turn } from "../ui/dom.js";
 import type { Factors } from "./decomposition.js";
@@ -107,13 +107,13 @@ export class Sums {
       const left = factor.subtensor(row, below).transpose().subtensor(first, end).transpose();
       const right = (this.#right[c] as Tensor).subtensor(first, end);
       parts.push(left, right);
-      if (sums === undefined) return this.#remote.matmul(left, right, { signal });
       // terms are added to a sum of less, or taken away from a sum of more
-      const out = tensor((sums[c] as Tensor).subtensor(row, below));
-      return this.#remote.matmul(left, right, { alpha: from < k ? 1 : -1, beta: 1, out, signal });
+      return this.#remote.matmul(left, right, { alpha: from < k ? 1 : -1, signal });
     });
     try {
-      return await Promise.all(products);
+      const terms = await Promise.all(products);
+      if (sums !== undefined) for (const [c, one] of terms.entries()) add(one, sums[c] as Tensor, row * this.width);
+      return terms;
     } finally {
       for (const part of parts) part.dispose();
     }
@@ -122,6 +122,12 @@ export class Sums {
   dispose(): void {
     for (const one of [this.#left, this.#right, ...this.#kept.values()].flat()) one.dispose();
   }
+}
+
+/** Adds the numbers of a sum from a place on: as much work as to copy them to where the terms are computed. */
+function add(terms: Tensor, sum: Tensor, first: number): void {
+  const [to, from] = [terms.data, sum.data.subarray(first, first + terms.size)];
+  for (let i = 0; i < to.length; i++) to[i] = (to[i] as number) + (from[i] as number);
 }
 
 /** A channel at a smaller size, each pixel the average of those that it covers. */

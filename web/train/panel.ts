@@ -54,17 +54,15 @@ class TrainPanel {
   #entries: Entry[] = [];
   /** What is asked about: an upright digit, or undefined. */
   #image: ArrayLike<number> | undefined;
+  /** What the digit is, where that is known. */
+  #label: number | undefined;
   #asking = 0;
 
   constructor() {
-    this.#drawing = new Drawing(element("train-canvas", HTMLCanvasElement), (image) => {
-      this.#image = image;
-      void this.#ask();
-    });
+    this.#drawing = new Drawing(element("train-canvas", HTMLCanvasElement), (image) => this.#take(image));
     element("train-clear", HTMLButtonElement).addEventListener("click", () => {
       this.#drawing.clear();
-      this.#image = undefined;
-      void this.#ask();
+      this.#take(undefined);
     });
     this.#turned.addEventListener("change", () => void this.#ask());
     this.#buttons.pick.addEventListener("click", () => this.#pick());
@@ -234,32 +232,45 @@ class TrainPanel {
   #pick(): void {
     const { heldOut } = this.#data as { heldOut: Digits };
     const row = Math.floor(Math.random() * heldOut.y.length);
-    this.#image = heldOut.x.data.slice(row * PIXELS, (row + 1) * PIXELS);
-    this.#drawing.show(this.#image);
-    void this.#ask(`It is a ${heldOut.y[row]}.`);
+    const image = heldOut.x.data.slice(row * PIXELS, (row + 1) * PIXELS);
+    this.#drawing.show(image);
+    this.#take(image, heldOut.y[row]);
+  }
+
+  /** Another digit, or none, to ask about. */
+  #take(image: ArrayLike<number> | undefined, label?: number): void {
+    this.#image = image;
+    this.#label = label;
+    void this.#ask();
   }
 
   /** What the base and the adapters that are on say to the digit: rows of one batch. */
-  async #ask(known = ""): Promise<void> {
+  async #ask(): Promise<void> {
     const turned = this.#turned.checked;
     const image = this.#image === undefined ? undefined : turned ? quarterTurn(this.#image) : this.#image;
     showSmall(element("train-small", HTMLCanvasElement), image);
     const table = element("train-answers", HTMLElement);
+    const known = element("train-known", HTMLElement);
     const said = element("train-said", HTMLElement);
     const network = this.#network;
     const on = this.#on;
+    const asked = ++this.#asking;
     if (image === undefined || network === undefined || on.length === 0 || this.#task.running) {
       table.replaceChildren();
-      said.textContent = network === undefined ? "Train the network first." : "\u00a0";
+      said.textContent = "";
+      known.textContent = network === undefined ? "Train the network first." : "\u00a0";
       return;
     }
-    const asked = ++this.#asking;
     const x = empty([on.length, PIXELS], "f32");
     for (const [i] of on.entries()) x.data.set(image, i * PIXELS);
     const output = await network.forward(x, on);
+    const outputs = output.toTyped();
+    const given = answers(output);
+    for (const one of [x, output]) one.dispose();
+    // another question has come
     if (asked !== this.#asking) return;
-    const rows = answers(output).map((answer, i) => {
-      const sure = confidence(output.data.subarray(10 * i, 10 * i + 10), answer);
+    const rows = given.map((answer, i) => {
+      const sure = confidence(outputs.subarray(10 * i, 10 * i + 10), answer);
       const bar = make("meter", { min: "0", max: "1", value: `${sure}`, "aria-hidden": "true" });
       return make(
         "tr",
@@ -270,10 +281,8 @@ class TrainPanel {
       );
     });
     table.replaceChildren(...rows);
-    said.textContent = `${known} ${answers(output)
-      .map((answer, i) => `${on[i] ?? "base"}: ${answer}`)
-      .join("; ")}`;
-    for (const one of [x, output]) one.dispose();
+    known.textContent = this.#label === undefined ? "\u00a0" : `It is a ${this.#label}.`;
+    said.textContent = `${known.textContent} ${given.map((answer, i) => `${on[i] ?? "base"}: ${answer}`).join("; ")}`;
   }
 
   /** Every held-out digit with another adapter, in one batch and in a batch for each. */

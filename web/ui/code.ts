@@ -19,7 +19,8 @@ export function offerCode(host: HTMLElement, names: readonly string[]): void {
   for (const [i, name] of names.entries()) {
     const button = make("button", { type: "button", class: "link" }, name);
     button.addEventListener("click", () => void show(name));
-    host.append(button, i < names.length - 1 ? ", " : "");
+    const isLast = i === names.length - 1;
+    host.append(make("span", { class: "whole" }, button, isLast ? "" : ","), isLast ? "" : " ");
   }
 }
 

@@ -118,8 +118,9 @@ export class Plot {
 }
 
 function sizeOf(host: HTMLElement): { width: number; height: number } {
-  // below is the line that names the colours and shows the values under the pointer
-  return { width: Math.max(host.clientWidth, 100), height: Math.max(host.clientHeight - 52, 100) };
+  // below is what names the colours and shows the values under the pointer: a line, on a phone two
+  const below = host.clientWidth < 400 ? 46 : 28;
+  return { width: Math.max(host.clientWidth, 100), height: Math.max(host.clientHeight - below, 100) };
 }
 
 function color(name: string): string {

@@ -6,8 +6,10 @@ import { chromium } from "playwright-core";
 import { afterAll, beforeAll, expect, inject } from "vitest";
 
 const SCREENSHOTS = fileURLToPath(new URL("../../../output/web/", import.meta.url));
-/** What a task of the page's thread may take, in milliseconds; once, with a garbage collection in it, twice as long. */
+/** What a task of the page's thread may take, in milliseconds. */
 const LONG = 50;
+/** How often something is measured until it keeps its promise: who shares the machine takes from it what they take. */
+const ATTEMPTS = 4;
 
 export function useBrowser() {
   const found = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
@@ -74,7 +76,23 @@ function watch() {
   }).observe({ type: "layout-shift" });
 }
 
-/** From here on the tasks of the page's thread are recorded, until expectFluent(). */
+/** The least of some measurements: of as many as it takes to keep a promise, or of all that are allowed. */
+export async function least(promised, measure) {
+  const measured = [];
+  while (measured.length < ATTEMPTS && !(Math.min(...measured) <= promised)) measured.push(await measure());
+  return Math.min(...measured);
+}
+
+/**
+ * Does something in a page, and again in another one if a task of the page's thread took too long.
+ *
+ * @param use as of withPage(); it calls record() and returns what longestTask() gives
+ */
+export async function expectFluent(used, panel, options, use) {
+  expect(await least(LONG, () => withPage(used, panel, options, use)), "longest task in ms").toBeLessThanOrEqual(LONG);
+}
+
+/** From here on the tasks of the page's thread are recorded, until longestTask(). */
 export function record({ browser }, page) {
   return browser.startTracing(page, {
     categories: ["devtools.timeline", "disabled-by-default-devtools.timeline", "disabled-by-default-v8.gc", "v8"],
@@ -82,10 +100,10 @@ export function record({ browser }, page) {
 }
 
 /**
- * No task of the page's thread held up the visitor, and nothing jumped. What counts is the time that a task computed: on a machine
- * that is shared it may have waited for a core any time longer.
+ * Milliseconds that the longest task of the page's thread computed: on a machine that is shared it may have waited for a core any
+ * time longer. And nothing has jumped.
  */
-export async function expectFluent({ browser }, page, what) {
+export async function longestTask({ browser }, page, what) {
   const { traceEvents } = JSON.parse(await browser.stopTracing());
   const threads = traceEvents.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain");
   const isPage = ({ pid, tid }) => threads.some((one) => one.pid === pid && one.tid === tid);
@@ -101,10 +119,9 @@ export async function expectFluent({ browser }, page, what) {
     what,
     `longest task of the page's thread ${longest.toFixed(0)} ms of computing (${[...new Set(parts)].join(", ")}), ${waited.toFixed(0)} ms with waiting`,
   );
-  expect(longest, `longest task: ${what}`).toBeLessThan(2 * LONG);
-  expect(tasks[1].tdur / 1000, `second longest task: ${what}`).toBeLessThan(LONG);
   const shift = await page.evaluate(() => globalThis.shifted);
   expect(shift, `layout shift: ${what}`).toBeLessThan(0.05);
+  return longest;
 }
 
 /** Waits until the panel's task has ended, and gives what it says. */
