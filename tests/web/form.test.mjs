@@ -82,6 +82,27 @@ test("the page keeps to a policy that allows nothing but its own files", async (
   });
 });
 
+test("each panel shows its code, as it stands in the repository", async () => {
+  await withPage(used, "", {}, async (page) => {
+    for (const panel of Object.keys(PANELS).filter((name) => name !== "")) {
+      await page.click(`nav a[href='#${panel}']`);
+      const buttons = page.locator(`#${panel}-code button`);
+      await buttons.first().waitFor();
+      for (const name of await buttons.allTextContents()) {
+        await buttons.getByText(name, { exact: true }).click();
+        await page.waitForFunction(() => document.querySelector("#code").open);
+        expect(await textOf(page, "code-title")).toBe(`web/${name}`);
+        const text = readFileSync(new URL(`../../web/${name}`, import.meta.url), "utf8");
+        expect(await textOf(page, "code-text")).toBe(text);
+        // an example, not a listing
+        expect(text.split("\n").length, name).toBeLessThan(200);
+        await page.keyboard.press("Escape");
+      }
+      expect(await buttons.count()).toBeGreaterThan(1);
+    }
+  });
+});
+
 describe.each(Object.keys(PANELS))("panel %s", (panel) => {
   const name = panel || "start";
 
@@ -110,7 +131,9 @@ describe.each(Object.keys(PANELS))("panel %s", (panel) => {
         wide: document.scrollingElement.scrollWidth,
         // what scrolls by itself may be wider inside
         beyond: [...document.querySelectorAll("main *")]
-          .filter((one) => one.getClientRects().length > 0 && one.closest(".scroll, .plot, .frame, .file") === null)
+          .filter(
+            (one) => one.getClientRects().length > 0 && one.closest(".scroll, .example, .plot, .frame, .file") === null,
+          )
           .filter((one) => one.getBoundingClientRect().right > 361)
           .map((one) => `${one.tagName} ${one.id} ${one.className}`),
       }));

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { init, lowRank, svdvals, tensor } from "lowrank";
 import { beforeAll, describe, expect, test } from "vitest";
 import { digits, percent } from "../../web/ui/text.ts";
@@ -106,6 +107,10 @@ describe.each([true, false])("isolated: %s", (isolated) => {
       // of full rank it is the picture itself; one less is not
       await choose(page, 220);
       expect((await pixels(page))[1]).toEqual([...channels[1]]);
+      // a point of the spectrum is a rank
+      const plot = await page.locator("#picture-plot .u-over").boundingBox();
+      await drawn(page, () => page.mouse.click(plot.x + plot.width / 4, plot.y + plot.height / 2));
+      expect(Math.abs(Number(await page.inputValue("#picture-rank")) - 220 / 4)).toBeLessThan(4);
       await choose(page, 3);
       await drawn(page, () => page.check("input[value=difference]"));
       expect(new Set((await pixels(page))[0]).size).toBeGreaterThan(50);
@@ -216,15 +221,16 @@ test("the exact values can be stopped, and asked for again", async () => {
 });
 
 test("a file that is no image is told of, and leaves what is there", async () => {
+  const whole = readFileSync(small.path);
   await withPage(used, "picture", {}, async (page) => {
     await take(page, small);
-    await page.setInputFiles("#picture-file", {
-      name: "a.png",
-      mimeType: "image/png",
-      buffer: Buffer.from("no image"),
-    });
-    const { error } = await finished(page, "picture");
-    expect(error).toBe("The browser cannot decode this file (image/png) as an image: take a PNG, JPEG, WebP or AVIF.");
+    for (const buffer of [Buffer.from("no image"), Buffer.alloc(0), whole.subarray(0, 40)]) {
+      await page.setInputFiles("#picture-file", { name: "a.png", mimeType: "image/png", buffer });
+      const { error } = await finished(page, "picture");
+      expect(error).toBe(
+        "The browser cannot decode this file (image/png) as an image: take a PNG, JPEG, WebP or AVIF.",
+      );
+    }
     await choose(page, 5);
     expect(await page.inputValue("#picture-rank")).toBe("5");
   });
