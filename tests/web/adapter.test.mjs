@@ -176,8 +176,10 @@ test("a model that is wrong, and what to do about it", async () => {
     const { error } = await finished(page, "adapter");
     const lines = error.split("\n");
     expect(lines.length).toBe(6);
-    expect(lines[0]).toMatch(/^empty.safetensors: a safetensors file has at least 8 bytes, this one 0/);
-    expect(lines[1]).toMatch(/^cut.safetensors: .*the file is cut short/);
+    expect(lines[0]).toMatch(
+      /^empty.safetensors: a safetensors file has at least 8 bytes, this one 0 .* Download or export it again\.$/,
+    );
+    expect(lines[1]).toMatch(/^cut.safetensors: .*the file is cut short.* Download or export it again\.$/);
     expect(lines[2]).toMatch(/^words.safetensors: the header's length/);
     expect(lines[3]).toMatch(/^model.bin: a pickled checkpoint .*convert it with safetensors/);
     expect(lines[4]).toMatch(/^page.safetensors: an HTML page instead of the file/);

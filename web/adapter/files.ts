@@ -56,7 +56,9 @@ export async function openFiles(files: readonly File[], { signal, onProgress }: 
       await open();
     } catch (error) {
       signal.throwIfAborted();
-      opened.problems.push(`${name}: ${(error as Error).message}`);
+      const { message } = error as Error;
+      const isBroken = /at least 8 bytes|cut short|header/.test(message);
+      opened.problems.push(`${name}: ${message}.${isBroken ? " Download or export it again." : ""}`);
     }
   };
   if (sharded.length > 0) {
@@ -88,7 +90,7 @@ export async function openFiles(files: readonly File[], { signal, onProgress }: 
     });
   }
   if (weights.length === 0)
-    opened.problems.push("there is no file with weights among these: choose a .safetensors file");
+    opened.problems.push("There is no file with weights among these: choose a .safetensors file.");
   return opened;
 }
 
