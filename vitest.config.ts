@@ -1,5 +1,5 @@
-// One suite, run over every build: strict and relaxed on shared memory, debug (assertions, guard words) on plain memory; and what
-// threads share once more with teams of two and of four.
+// One suite, run over every build: strict and relaxed on shared memory, debug (assertions, guard words) on plain memory.
+// vitest.threads.config.ts runs it with teams, vitest.large.config.ts has what takes minutes.
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
@@ -29,18 +29,10 @@ export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/
   };
 }
 
-const shared = "tests/{blas,factors,lora,quantized,safetensors,sparse,svd}/**/*.test.ts";
-
 // vitest would leave a core of two idle
 export default defineConfig({
   test: {
     maxWorkers: 2,
-    projects: [
-      project("simd"),
-      project("relaxed"),
-      project("debug"),
-      project("simd", shared, 2),
-      project("relaxed", shared, 4),
-    ],
+    projects: [project("simd"), project("relaxed"), project("debug")],
   },
 });

@@ -1,6 +1,6 @@
 // Long computations in steps. Between two of them the kernel has returned, and whoever drives the computation may report
 // progress, end it, or let a worker read its messages: synchronous calls go through all steps at once (scope.ts, runSteps), a
-// worker returns to its message loop in between (workers/).
+// worker returns to its message loop in between (remote_worker.ts).
 
 import { MORE } from "./exports.js";
 import type { Runtime } from "./load.js";

@@ -167,7 +167,7 @@ function* alternate(
   function* half(rows: Rows, other: number, otherBias: Tensor, own: number, ownBias: Tensor): Steps<void> {
     const { indptr, indices, values: ratings, rows: length, count } = rows;
     const [otherBiases, ownBiases] = [otherBias.pointer, ownBias.pointer];
-    const list = [
+    const args = [
       kp,
       indptr,
       indices,
@@ -180,12 +180,12 @@ function* alternate(
       damping,
       biased ? 1 : 0,
       work,
-    ];
+    ] as const;
     const ready = routineOf(dtype, "alsBegin");
     const range = {
       routine: routineOf(dtype, "alsRows"),
       ready,
-      values: [0, 0, ...list],
+      values: [0, 0, ...args],
       begin: 0,
       end: 1,
       work: 13,
@@ -195,23 +195,7 @@ function* alternate(
     const operations = (count / Math.max(length, 1)) * (kp + 4) ** 2 + (kp + 1) ** 3 / 3;
     const alone = {
       ready: () => routines.alsBegin(work),
-      slice: (first: number) =>
-        routines.alsRows(
-          first,
-          length,
-          kp,
-          indptr,
-          indices,
-          ratings,
-          other,
-          otherBiases,
-          own,
-          ownBiases,
-          weight,
-          damping,
-          biased ? 1 : 0,
-          work,
-        ),
+      slice: (first: number) => routines.alsRows(first, length, ...args),
     };
     const together = Math.ceil(SLICE / operations);
     yield progress;
