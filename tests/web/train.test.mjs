@@ -12,7 +12,9 @@ import {
   longestTask,
   note,
   record,
+  recorded,
   screenshot,
+  stopAt,
   textOf,
   useBrowser,
   withPage,
@@ -59,12 +61,24 @@ async function train(page, what, choices = {}) {
   return finished(page, "train");
 }
 
-const quiet = { signal: new AbortController().signal, onStep() {}, onEpoch() {} };
+/** Trains in Node, upright digits, as the page does. */
+const lesson = (seed, epochs, rate) => {
+  return {
+    digits: trained,
+    heldOut,
+    seed,
+    epochs,
+    rate,
+    signal: new AbortController().signal,
+    onStep() {},
+    onEpoch() {},
+  };
+};
 
 test.each([true, false])("learns as in Node; adapters, switches, one batch for all. Isolated: %s", async (isolated) => {
-  const own = await Network.learn(trained, heldOut, 1, { ...quiet, epochs: 2, rate: 1e-3 });
+  const own = await Network.learn(lesson(1, 2, 1e-3));
   const right = accuracy(await own.forward(heldOut.x, new Array(heldOut.y.length).fill(null)), heldOut.y);
-  const line = await own.addLora("lora", 4, trained, heldOut, 2, { ...quiet, epochs: 1, rate: 2e-3 });
+  const line = await own.addLora("lora", 4, lesson(2, 1, 2e-3));
   await expectFluent(used, "train", { isolated }, async (page, { requests }) => {
     expect(requests.some((url) => url.endsWith("digits.bin"))).toBe(false);
     await record(used, page);
@@ -119,7 +133,11 @@ test.each([true, false])("learns as in Node; adapters, switches, one batch for a
       /^2,000 digits for 4 networks in one batch: .* 20,000 of 20,000 outputs are the same bits\.$/,
     );
     note("served", served);
-    const longest = await longestTask(used, page, `training, ${isolated ? "isolated" : "not isolated"}`);
+    const longest = await longestTask(
+      await recorded(used),
+      page,
+      `training, ${isolated ? "isolated" : "not isolated"}`,
+    );
     if (isolated) await screenshot(page, "train");
 
     const [download] = await Promise.all([
@@ -141,16 +159,12 @@ test.each([true, false])("learns as in Node; adapters, switches, one batch for a
 test("a training can be stopped, and begun again", async () => {
   await withPage(used, "train", {}, async (page) => {
     await page.click("#train-base");
-    await page.waitForFunction(() => document.querySelector("#train-bar").value > 0.1);
-    await page.click("#train-stop");
-    expect((await finished(page, "train", 5000)).text).toMatch(/^Stopped after/);
+    expect((await stopAt(page, "train", 0.1)).text).toMatch(/^Stopped after/);
     expect(await page.isDisabled("#train-adapter")).toBe(true);
     expect((await train(page, "base")).error).toBe("");
     await page.fill("#train-rank", "64");
     await page.click("#train-adapter");
-    await page.waitForFunction(() => document.querySelector("#train-bar").value > 0.1);
-    await page.click("#train-stop");
-    expect((await finished(page, "train", 5000)).text).toMatch(/^Stopped after/);
+    expect((await stopAt(page, "train", 0.1)).text).toMatch(/^Stopped after/);
     // nothing of it is left
     expect((await tableOf(page)).length).toBe(1);
     expect((await train(page, "adapter", { rank: "2" })).error).toBe("");
@@ -192,7 +206,7 @@ test("drawings are centred and scaled as MNIST's digits are", async () => {
     ) / images.reduce((sum, image) => sum + image.reduce((one, value) => one + value, 0), 0);
   expect(apart(drawn)).toBeLessThan(0.2);
   expect(apart(images.map(quarterTurn))).toBeGreaterThan(0.8);
-  const own = await Network.learn(trained, heldOut, 1, { ...quiet, epochs: 1, rate: 1e-3 });
+  const own = await Network.learn(lesson(1, 1, 1e-3));
   const rightOf = async (some) => {
     const x = tensor(Float32Array.from(some.flatMap((image) => [...image])), { shape: [count, PIXELS] });
     const said = answers(await own.forward(x, new Array(count).fill(null)));

@@ -14,6 +14,10 @@ type Layer = Awaited<InstanceType<Remote["LoraLinear"]>>;
 type Model = Awaited<InstanceType<Remote["Sequential"]>>;
 
 export interface Training {
+  /** What is learnt from, in an order that follows from the seed. */
+  digits: Digits;
+  heldOut: Digits;
+  seed: number;
   epochs: number;
   rate: number;
   signal: AbortSignal;
@@ -37,13 +41,14 @@ export class Network {
   }
 
   /** Trains all weights from a random start; from then on they are frozen. */
-  static async learn(digits: Digits, heldOut: Digits, seed: number, training: Training): Promise<Network> {
+  static async learn(training: Training): Promise<Network> {
     const remote = await worker("train");
+    const { seed } = training;
     const hidden = await startLayer(remote, INPUTS, HIDDEN, seed);
     const output = await startLayer(remote, HIDDEN, CLASSES, seed + 1);
     const model = await new remote.Sequential([hidden, "relu", output]);
     try {
-      await train(remote, model, digits, heldOut, seed, training);
+      await train(remote, model, training);
     } catch (error) {
       model.dispose();
       throw error;
@@ -55,20 +60,13 @@ export class Network {
   }
 
   /** LoRA on both layers. Returns PEFT's line. */
-  async addLora(
-    name: string,
-    r: number,
-    digits: Digits,
-    heldOut: Digits,
-    seed: number,
-    training: Training,
-  ): Promise<string> {
+  async addLora(name: string, r: number, training: Training): Promise<string> {
     const modules = { hidden: this.#hidden, output: this.#output };
     const config = { r, loraAlpha: 2 * r, targetModules: ["hidden", "output"] };
-    await this.#remote.applyLora(modules, config, { name, seed });
+    await this.#remote.applyLora(modules, config, { name, seed: training.seed });
     try {
       for (const layer of [this.#hidden, this.#output]) await layer.setAdapters(name);
-      await train(this.#remote, this.#model, digits, heldOut, seed, training);
+      await train(this.#remote, this.#model, training);
     } catch (error) {
       await this.remove(name);
       throw error;
@@ -86,21 +84,14 @@ export class Network {
    * Truncated SVD with LoRA on the hidden layer: W = W_res + U·(Σ + diag(σ) + X·Y)·Vᵀ, of which σ, X and Y are trained. What they
    * have learnt becomes an adapter as the others are, so that it can be switched and served with them.
    */
-  async addSvd(
-    name: string,
-    r: number,
-    digits: Digits,
-    heldOut: Digits,
-    seed: number,
-    training: Training,
-  ): Promise<string> {
+  async addSvd(name: string, r: number, training: Training): Promise<string> {
     const remote = this.#remote;
     const [hidden, output] = [await weightsOf(this.#hidden), await weightsOf(this.#output)];
-    const layer = await new remote.SvdLinear({ ...hidden, rank: TRIPLETS, core: { lowRank: r }, seed });
+    const layer = await new remote.SvdLinear({ ...hidden, rank: TRIPLETS, core: { lowRank: r }, seed: training.seed });
     const last = await new remote.LoraLinear(output);
     const model = await new remote.Sequential([layer, "relu", last]);
     try {
-      await train(remote, model, digits, heldOut, seed, training);
+      await train(remote, model, training);
       await this.#hidden.addAdapter(name, await layer.toLora());
       return `${await remote.trainableParameters([layer, last])}`;
     } finally {
@@ -148,8 +139,8 @@ async function weightsOf(layer: Layer): Promise<{ weight: Tensor; bias: Tensor }
 }
 
 /** Epoch by epoch: each call goes on where the one before stopped. */
-async function train(remote: Remote, model: Model, digits: Digits, heldOut: Digits, seed: number, training: Training) {
-  const { epochs, rate, signal, onStep, onEpoch } = training;
+async function train(remote: Remote, model: Model, training: Training) {
+  const { digits, heldOut, seed, epochs, rate, signal, onStep, onEpoch } = training;
   const optimizer = await new remote.AdamW({ lr: rate, weightDecay: 0 });
   const steps = Math.ceil(digits.y.length / BATCH);
   try {

@@ -85,7 +85,7 @@ class TrainPanel {
       }
       options.signal.throwIfAborted();
       const { trained, heldOut } = this.#data;
-      const network = await Network.learn(trained, heldOut, SEED, { ...training, ...BASE });
+      const network = await Network.learn({ ...training, ...BASE, digits: trained, heldOut, seed: SEED });
       this.#network?.dispose();
       this.#network = network;
       this.#entries = [];
@@ -109,15 +109,14 @@ class TrainPanel {
     const again = this.#entries.filter((entry) => entry.name.startsWith(kind)).length;
     const name = again === 0 ? kind : `${kind} (${again + 1})`;
     await this.#run(`Training ${name} …`, async (_, training) => {
-      const samples = await choose(
+      const digits = await choose(
         trained,
         task === "worst" ? this.#mostly(trained, this.#worst) : everySecondTurned(trained),
       );
-      const seen = task === "worst" ? heldOut : turned;
+      const lesson = { digits, heldOut: task === "worst" ? heldOut : turned, seed: SEED + this.#entries.length };
       const add = method === "svd" ? "addSvd" : "addLora";
-      const seed = SEED + this.#entries.length;
-      const line = await network[add](name, rank, samples, seen, seed, { ...training, ...ADAPTER });
-      samples.x.dispose();
+      const line = await network[add](name, rank, { ...training, ...ADAPTER, ...lesson });
+      digits.x.dispose();
       element("train-line", HTMLElement).replaceChildren(make("code", {}, line));
       await this.#add(name, line.replace(/^trainable params: ([\d,]+).*%: (.*)$/, "$1 ($2 %)"), name);
     });
@@ -135,7 +134,7 @@ class TrainPanel {
   /** A training: its plot, and the table afterwards. */
   async #run(
     doing: string,
-    f: (options: TaskOptions, training: Omit<Training, "epochs" | "rate">) => Promise<void>,
+    f: (options: TaskOptions, training: Pick<Training, "signal" | "onStep" | "onEpoch">) => Promise<void>,
   ): Promise<void> {
     this.#plot ??= new Plot(element("train-plot", HTMLElement), {
       x: "step",
@@ -281,8 +280,9 @@ class TrainPanel {
       );
     });
     table.replaceChildren(...rows);
-    known.textContent = this.#label === undefined ? "\u00a0" : `It is a ${this.#label}.`;
-    said.textContent = `${known.textContent} ${given.map((answer, i) => `${on[i] ?? "base"}: ${answer}`).join("; ")}`;
+    const label = this.#label === undefined ? "" : `It is a ${this.#label}.`;
+    known.textContent = label || "\u00a0";
+    said.textContent = `${label} ${given.map((answer, i) => `${on[i] ?? "base"}: ${answer}`).join("; ")}`;
   }
 
   /** Every held-out digit with another adapter, in one batch and in a batch for each. */

@@ -1,6 +1,6 @@
 // One long piece of work at a time in a panel: how far it is, a way to stop it, and what went wrong in words.
 
-import { element } from "./dom.js";
+import { element, make } from "./dom.js";
 import { duration } from "./text.js";
 
 /** What the functions of the kernel take. */
@@ -16,13 +16,16 @@ export class Task {
   readonly #stop: HTMLButtonElement;
   #controller: AbortController | undefined;
 
-  /** @param id of the panel's elements: `${id}-text` (a live region), -error (an alert), -bar and -stop */
+  /** @param id of the panel: what is told stands in its element `${id}-task` and below */
   constructor(id: string) {
-    this.#text = element(`${id}-text`, HTMLElement);
-    this.#error = element(`${id}-error`, HTMLElement);
-    this.#bar = element(`${id}-bar`, HTMLProgressElement);
-    this.#stop = element(`${id}-stop`, HTMLButtonElement);
+    this.#text = make("p", { id: `${id}-text`, role: "status" });
+    this.#bar = make("progress", { id: `${id}-bar`, class: "unseen", "aria-label": "Progress", max: "1", value: "0" });
+    this.#stop = make("button", { type: "button", id: `${id}-stop`, class: "unseen", disabled: "" }, "Stop");
     this.#stop.addEventListener("click", () => this.stop());
+    this.#error = make("p", { id: `${id}-error`, class: "error", role: "alert" });
+    const host = element(`${id}-task`, HTMLElement);
+    host.append(this.#text, this.#bar, this.#stop);
+    host.after(this.#error);
   }
 
   get running(): boolean {

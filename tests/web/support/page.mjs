@@ -93,26 +93,38 @@ export async function expectFluent(used, panel, options, use) {
   expect(longest, "longest task in ms").toBeLessThanOrEqual(LONG);
 }
 
-/** From here on the tasks of the page's thread are recorded, until longestTask(). */
+/** From here on what the page's threads do is recorded, until recorded(). */
 export function record({ browser }, page) {
-  return browser.startTracing(page, {
-    categories: ["devtools.timeline", "disabled-by-default-devtools.timeline", "disabled-by-default-v8.gc", "v8"],
-  });
+  const timeline = ["devtools.timeline", "disabled-by-default-devtools.timeline", "blink.user_timing"];
+  return browser.startTracing(page, { categories: [...timeline, "disabled-by-default-v8.gc", "v8"] });
+}
+
+/** The events since record(): those of the page's thread, of its workers, and all. */
+export async function recorded({ browser }) {
+  const { traceEvents } = JSON.parse(await browser.stopTracing());
+  const threads = traceEvents.filter(({ name }) => name === "thread_name");
+  const of = (thread) => {
+    const ids = threads.filter(({ args }) => args.name === thread).map(({ pid, tid }) => `${pid} ${tid}`);
+    return traceEvents.filter(
+      ({ ph, tdur, pid, tid }) => ph === "X" && tdur !== undefined && ids.includes(`${pid} ${tid}`),
+    );
+  };
+  return { page: of("CrRendererMain"), workers: of("DedicatedWorker thread"), all: traceEvents };
 }
 
 /**
  * Milliseconds that the longest task of the page's thread computed: on a machine that is shared it may have waited for a core any
  * time longer. And nothing has jumped.
+ *
+ * @param trace of recorded()
  */
-export async function longestTask({ browser }, page, what) {
-  const { traceEvents } = JSON.parse(await browser.stopTracing());
-  const threads = traceEvents.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain");
-  const isPage = ({ pid, tid }) => threads.some((one) => one.pid === pid && one.tid === tid);
-  const events = traceEvents.filter((event) => event.ph === "X" && event.tdur !== undefined && isPage(event));
-  const tasks = events.filter(({ name }) => name === "RunTask").sort((x, y) => y.tdur - x.tdur);
+export async function longestTask(trace, page, what) {
+  const tasks = trace.page.filter(({ name }) => name === "RunTask").sort((x, y) => y.tdur - x.tdur);
   expect(tasks.length).toBeGreaterThan(10);
   const [first] = tasks;
-  const inside = events.filter(({ ts, dur, tdur }) => ts > first.ts && ts + dur <= first.ts + first.dur && tdur > 5000);
+  const inside = trace.page.filter(
+    ({ ts, dur, tdur }) => ts > first.ts && ts + dur <= first.ts + first.dur && tdur > 5000,
+  );
   const parts = inside.map(({ name, args }) => `${name} ${args.data?.functionName ?? ""}`.trim());
   const longest = first.tdur / 1000;
   const waited = Math.max(...tasks.map(({ dur }) => dur / 1000));
@@ -132,6 +144,18 @@ export async function finished(page, panel, timeout = 60_000) {
   await page.waitForTimeout(50);
   await page.waitForFunction(isIdle, panel, { timeout });
   return { text: await textOf(page, `${panel}-text`), error: await textOf(page, `${panel}-error`) };
+}
+
+/** Stops the panel's task when it has come so far, before it can end; what it says then. */
+export async function stopAt(page, panel, progress) {
+  const stop = ([name, least]) => {
+    const [bar, button] = ["bar", "stop"].map((part) => document.getElementById(`${name}-${part}`));
+    const isDue = !button.disabled && bar.value > least;
+    if (isDue) button.click();
+    return isDue;
+  };
+  await page.waitForFunction(stop, [panel, progress]);
+  return finished(page, panel, 5000);
 }
 
 export function textOf(page, id) {
