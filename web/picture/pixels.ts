@@ -77,15 +77,11 @@ export function draw(
   const [rows, width] = (channels[0] as Tensor).shape as [number, number];
   const context = canvas.getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;
   const image = context.createImageData(width, rows);
-  const { data } = image;
-  for (const [c, channel] of channels.entries()) {
-    const shown = channel.data;
-    const whole = (original[c] as Tensor).data.subarray(row * width, (row + rows) * width);
-    if (view === "picture") fill(data, c, shown);
-    else if (view === "original") fill(data, c, whole);
-    else fillDifference(data, c, shown, whole);
-  }
-  for (let i = 3; i < data.length; i += 4) data[i] = 255;
+  const whole = () => original.map((one) => one.data.subarray(row * width, (row + rows) * width)) as Channels;
+  const shown = () => channels.map(({ data }) => data) as Channels;
+  if (view === "picture") fill(image.data, shown());
+  else if (view === "original") fill(image.data, whole());
+  else fillDifference(image.data, shown(), whole());
   context.putImageData(image, 0, row);
 }
 
@@ -95,12 +91,24 @@ function strips(width: number, height: number): [number, number][] {
 }
 
 type Numbers = Float32Array | Float64Array;
+type Channels = [red: Numbers, green: Numbers, blue: Numbers];
 
-function fill(data: Uint8ClampedArray, c: number, from: Numbers): void {
-  for (let i = 0; i < from.length; i++) data[4 * i + c] = from[i] as number;
+function fill(data: Uint8ClampedArray, [red, green, blue]: Channels): void {
+  for (let i = 0, at = 0; i < red.length; i++) {
+    data[at++] = red[i] as number;
+    data[at++] = green[i] as number;
+    data[at++] = blue[i] as number;
+    data[at++] = 255;
+  }
 }
 
 /** Around the middle gray. */
-function fillDifference(data: Uint8ClampedArray, c: number, shown: Numbers, whole: Numbers): void {
-  for (let i = 0; i < shown.length; i++) data[4 * i + c] = 128 + GAIN * ((whole[i] as number) - (shown[i] as number));
+function fillDifference(data: Uint8ClampedArray, shown: Channels, whole: Channels): void {
+  for (const [c, channel] of shown.entries()) {
+    const from = whole[c] as Numbers;
+    for (let i = 0; i < channel.length; i++) {
+      data[4 * i + c] = 128 + GAIN * ((from[i] as number) - (channel[i] as number));
+    }
+  }
+  for (let i = 3; i < data.length; i += 4) data[i] = 255;
 }

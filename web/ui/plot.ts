@@ -111,7 +111,7 @@ export class Plot {
 
   #placeMarker(): void {
     const at = this.#marked === undefined ? Number.NaN : this.#plot.valToPos(this.#marked, "x");
-    const inside = at >= 0 && at <= this.#plot.over.clientWidth;
+    const inside = at >= 0 && at <= this.#plot.bbox.width / devicePixelRatio;
     this.#marker.classList.toggle("unseen", !inside);
     if (inside) this.#marker.style.transform = `translateX(${at}px)`;
   }
