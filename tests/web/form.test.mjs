@@ -109,6 +109,8 @@ describe.each(Object.keys(PANELS))("panel %s", (panel) => {
   test("has no serious finding of axe, light and dark", async () => {
     await withPage(used, panel, { reducedMotion: "reduce" }, async (page) => {
       await PANELS[panel](page);
+      const ids = await page.locator("[id]").evaluateAll((all) => all.map(({ id }) => id));
+      expect(ids.filter((id, i) => ids.indexOf(id) !== i)).toEqual([]);
       await page.evaluate(axe);
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });

@@ -88,12 +88,12 @@ test.each([true, false])("learns as in Node; adapters, switches, one batch for a
     const [base] = await tableOf(page);
     expect(Math.abs(Number.parseFloat(base[3]) / 100 - right)).toBeLessThan(0.01);
 
-    expect((await train(page, "adapter", { method: "lora", rank: "4", task: "turned" })).error).toBe("");
+    expect((await train(page, "adapter", { method: "lora", rank: "4", lesson: "turned" })).error).toBe("");
     expect(await textOf(page, "train-line")).toBe(line);
-    expect((await train(page, "adapter", { method: "svd", rank: "4", task: "turned" })).error).toBe("");
+    expect((await train(page, "adapter", { method: "svd", rank: "4", lesson: "turned" })).error).toBe("");
     // sigma (64), X (64, 4) and Y (4, 64)
     expect(await textOf(page, "train-line")).toMatch(/^trainable params: 576 \|\| all params: 204,106 /);
-    expect((await train(page, "adapter", { method: "lora", rank: "2", task: "worst" })).error).toBe("");
+    expect((await train(page, "adapter", { method: "lora", rank: "2", lesson: "worst" })).error).toBe("");
     const [, lora, svd, worst] = await tableOf(page);
     const percent = (cell) => Number.parseFloat(cell);
     // each does what it was trained for, and the base cannot

@@ -103,7 +103,7 @@ class TrainPanel {
     const { trained, heldOut, turned } = this.#data as { trained: Digits; heldOut: Digits; turned: Digits };
     const method = element("train-method", HTMLSelectElement).value;
     const rank = Math.max(1, element("train-rank", HTMLInputElement).valueAsNumber || 1);
-    const task = element("train-task", HTMLSelectElement).value;
+    const task = element("train-lesson", HTMLSelectElement).value;
     const what = task === "worst" ? `the ${this.#worst}` : "on their side";
     const kind = `${method === "svd" ? "SVD + LoRA" : "LoRA"} ${rank}, ${what}`;
     const again = this.#entries.filter((entry) => entry.name.startsWith(kind)).length;

@@ -23,7 +23,7 @@ export class Task {
     this.#stop = make("button", { type: "button", id: `${id}-stop`, class: "unseen", disabled: "" }, "Stop");
     this.#stop.addEventListener("click", () => this.stop());
     this.#error = make("p", { id: `${id}-error`, class: "error", role: "alert" });
-    const host = element(`${id}-task`, HTMLElement);
+    const host = element(`${id}-task`, HTMLDivElement);
     host.append(this.#text, this.#bar, this.#stop);
     host.after(this.#error);
   }

@@ -150,7 +150,7 @@ export async function finished(page, panel, timeout = 60_000) {
 export async function stopAt(page, panel, progress) {
   const stop = ([name, least]) => {
     const [bar, button] = ["bar", "stop"].map((part) => document.getElementById(`${name}-${part}`));
-    const isDue = !button.disabled && bar.value > least;
+    const isDue = button.checkVisibility({ visibilityProperty: true }) && bar.value > least;
     if (isDue) button.click();
     return isDue;
   };
