@@ -334,11 +334,12 @@ describe.each(MODES)("connect(), shared memory: %s", (shared) => {
     const used = modules.library.capabilities().usedBytes;
     for (let i = 0; i < 3; i++) {
       const [running, waiting] = [new AbortController(), new AbortController()];
-      const calls = [remote.svd(a, { signal: running.signal }), remote.svd(a, { signal: waiting.signal })];
-      setTimeout(() => {
+      // as soon as it runs
+      const onProgress = () => {
         waiting.abort(new EvalError("second"));
         running.abort(new EvalError("first"));
-      }, 15);
+      };
+      const calls = [remote.svd(a, { signal: running.signal, onProgress }), remote.svd(a, { signal: waiting.signal })];
       const results = await Promise.allSettled(calls);
       expect(results).toMatchObject([
         { status: "rejected", reason: new EvalError("first") },
