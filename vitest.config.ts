@@ -17,7 +17,9 @@ export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/
     test: {
       name: threads === 1 ? name : `${name}, ${threads} threads`,
       include: [pattern],
-      exclude: pattern.includes("large") ? [] : ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**"],
+      exclude: pattern.includes("large")
+        ? []
+        : ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**", "tests/web/**"],
       setupFiles: ["tests/support/setup.ts"],
       env: { LOWRANK_BUILD: name, LOWRANK_THREADS: `${threads}` },
       testTimeout: 120_000,

@@ -298,10 +298,16 @@ export function gather(
 ): void {
   const { shape, strides = NONE, offset = 0 } = source;
   const index = new Array<number>(shape.length).fill(0);
+  const last = shape.length - 1;
+  const [columns, step] = last < 0 ? [1, 0] : [shape[last] as number, strides[last] as number];
   let at = offset;
-  for (let i = 0; i < to.length; i++) {
-    to[i] = values[at] as number;
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
+  for (let i = 0; i < to.length; ) {
+    for (const end = i + columns; i < end; i++) {
+      to[i] = values[at] as number;
+      at += step;
+    }
+    at -= step * columns;
+    for (let axis = last - 1; axis >= 0; axis--) {
       at += strides[axis] as number;
       index[axis] = (index[axis] as number) + 1;
       if (index[axis] !== shape[axis]) break;

@@ -182,8 +182,10 @@ export class Connection {
         const moved: Transferable[] = [];
         // arguments as they are now, but for large arrays, which are copied in pieces
         const placed = await this.#place(own, transfer === true, moved);
+        const copies: Copies = new Map();
+        if (!this.#shared) await copyTensors(placed, copies);
         if (signal?.aborted) return void this.#waiting.delete(id);
-        const encoded = encode(placed, this.#naming(written), moved, "arguments");
+        const encoded = encode(placed, this.#naming(written, copies), moved, "arguments");
         this.#post({ type: "call", id, target, values: encoded, tells: onProgress !== undefined }, moved);
       };
       this.#sending = this.#sending.then(send).catch((error: unknown) => {
@@ -236,21 +238,21 @@ export class Connection {
     const dtype: DType = numbers instanceof Float32Array ? "f32" : "f64";
     if (!this.#shared) {
       const data = new (dtype === "f32" ? Float32Array : Float64Array)(numbers.length);
-      await copyInPieces(numbers, data);
+      await copyInPieces(() => numbers, data);
       moved.push(data.buffer);
       return strided === undefined ? data : { data, shape };
     }
     const tensor = callBack(() => Tensor.allocate(this.#runtime, shape, dtype));
-    await copyInPieces(numbers, tensor.data);
+    await copyInPieces(() => numbers, tensor.data);
     const own = tensor.hold();
     tensor.dispose();
     return own;
   }
 
-  #naming(written: Map<number, Tensor>): Naming {
+  #naming(written: Map<number, Tensor>, copies: Copies = new Map()): Naming {
     return {
       name: (value, transfer) => {
-        if (value instanceof Tensor) return this.#nameTensor(value, written, transfer);
+        if (value instanceof Tensor) return this.#nameTensor(value, written, copies, transfer);
         const id = handleNumber(value, this);
         if (id !== undefined) return { $: "object", id, class: "" };
         const operator = "apply" in value || "applyTransposed" in value;
@@ -298,12 +300,19 @@ export class Connection {
     };
   }
 
-  #nameTensor(value: Tensor, written: Map<number, Tensor>, transfer: Transferable[]): LentTensor | CopiedTensor {
+  #nameTensor(
+    value: Tensor,
+    written: Map<number, Tensor>,
+    copies: Copies,
+    transfer: Transferable[],
+  ): LentTensor | CopiedTensor {
     const id = this.#next++;
     written.set(id, value);
     const { dtype, shape, strides } = value;
     if (!this.#shared) {
-      const data = value.toTyped();
+      const data = copies.get(value) ?? value.toTyped();
+      // a tensor may be among the arguments twice, a buffer moves once
+      copies.delete(value);
       transfer.push(data.buffer as ArrayBuffer);
       return { $: "numbers", data, shape, id, own: this.#owned.get(value) };
     }
@@ -369,9 +378,7 @@ export class Connection {
 /** Splits what is meant for the call itself from the last argument. */
 function splitOptions(values: readonly unknown[]): CallOptions & { own: unknown[] } {
   const last = values[values.length - 1];
-  if (typeof last !== "object" || last === null || Object.getPrototypeOf(last) !== Object.prototype) {
-    return { own: [...values] };
-  }
+  if (!isPlainObject(last)) return { own: [...values] };
   const { onProgress, signal, transfer, ...rest } = last as CallOptions & Record<string, unknown>;
   if (onProgress === undefined && signal === undefined && transfer === undefined) return { own: [...values] };
   if (onProgress !== undefined && typeof onProgress !== "function") {
@@ -389,11 +396,37 @@ function stridesOf({ strides, offset }: { strides?: readonly number[]; offset?: 
   return strides === undefined ? {} : { strides, offset: offset ?? 0 };
 }
 
-/** Between pieces events get their turn. */
-async function copyInPieces(from: Float32Array | Float64Array, to: Float32Array | Float64Array): Promise<void> {
-  const step = PIECE / from.BYTES_PER_ELEMENT;
-  for (let i = 0; i < from.length; i += step) {
-    to.set(from.subarray(i, i + step), i);
+/** Copies of tensors for the worker, where memory is not shared. */
+type Copies = Map<Tensor, Float32Array | Float64Array>;
+
+/** Copies those tensors among arguments and their options whose copy takes long. */
+async function copyTensors(value: unknown, copies: Copies): Promise<void> {
+  if (value instanceof Tensor) {
+    const wide = value.dtype === "f64";
+    if (!value.contiguous || value.size * (wide ? 8 : 4) <= PIECE || copies.has(value)) return;
+    const copy = new (wide ? Float64Array : Float32Array)(value.size);
+    const own = value.hold();
+    try {
+      await copyInPieces(() => own.data, copy);
+    } finally {
+      own.dispose();
+    }
+    copies.set(value, copy);
+  } else if (Array.isArray(value) || isPlainObject(value)) {
+    if (typeof (value as unknown[])[0] === "number") return;
+    for (const item of Object.values(value)) await copyTensors(item, copies);
+  }
+}
+
+function isPlainObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+/** Between pieces events get their turn. Memory may grow meanwhile: `from` is asked for its view each time. */
+async function copyInPieces(from: () => Float32Array | Float64Array, to: Float32Array | Float64Array): Promise<void> {
+  const step = PIECE / to.BYTES_PER_ELEMENT;
+  for (let i = 0; i < to.length; i += step) {
+    to.set(from().subarray(i, i + step), i);
     await new Promise((resolve) => setTimeout(resolve));
   }
 }

@@ -139,6 +139,32 @@ describe.each(MODES)("connect(), shared memory: %s", (shared) => {
     );
   });
 
+  test("large tensors are copied in pieces, between which memory may grow", async () => {
+    const { library, load } = modules;
+    const [x, ones] = [tensor(1500, 1000), library.tensor(numbers(1000).fill(1))];
+    const { memory } = load.kernel();
+    const [first, last] = [x.data[0] as number, x.data.at(-1) as number];
+    const products = remote.matmul(x, ones);
+    const before = memory.buffer.byteLength;
+    let turns = 0;
+    const grow = () => {
+      turns++;
+      if (memory.buffer.byteLength === before) library.zeros([2 ** 21]);
+      if (turns < 3) setTimeout(grow);
+    };
+    setTimeout(grow);
+    const sums = (await products).toTyped();
+    expect(sums).toEqual(library.matmul(x, ones).toTyped());
+    expect([x.data[0], x.data.at(-1)]).toEqual([first, last]);
+    // twice among the arguments, and in options
+    const square = tensor(1100, 1100, 2);
+    const out = library.zeros([1100, 1100]);
+    await remote.matmul(square, square, { out });
+    const expected = library.matmul(square, square);
+    expect(out.data.every((value, i) => value === expected.data[i])).toBe(true);
+    for (const one of [x, ones, square, out, expected]) one.dispose();
+  });
+
   test("`transfer` moves arrays where memory is not shared", async () => {
     const given = { data: numbers(100), shape: [10, 10] };
     const before = given.data.slice();
@@ -314,11 +340,12 @@ describe.each(MODES)("connect(), shared memory: %s", (shared) => {
     const used = modules.library.capabilities().usedBytes;
     for (let i = 0; i < 3; i++) {
       const [running, waiting] = [new AbortController(), new AbortController()];
-      const calls = [remote.svd(a, { signal: running.signal }), remote.svd(a, { signal: waiting.signal })];
-      setTimeout(() => {
+      // as soon as it runs
+      const onProgress = () => {
         waiting.abort(new EvalError("second"));
         running.abort(new EvalError("first"));
-      }, 15);
+      };
+      const calls = [remote.svd(a, { signal: running.signal, onProgress }), remote.svd(a, { signal: waiting.signal })];
       const results = await Promise.allSettled(calls);
       expect(results).toMatchObject([
         { status: "rejected", reason: new EvalError("first") },
