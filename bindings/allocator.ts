@@ -49,11 +49,16 @@ function makeState(shared: boolean): AllocatorState {
   if (!shared) return new Int32Array(bytes(FEW) / 4);
   type Growable = new (bytes: number, options: { maxByteLength: number }) => SharedArrayBuffer;
   // memory that is never touched is never there; engines that know no second argument reserve it all
-  return new Int32Array(
+  return wordsOf(
     "growable" in SharedArrayBuffer.prototype
       ? new (SharedArrayBuffer as unknown as Growable)(bytes(FEW), { maxByteLength: bytes(MANY) })
       : new SharedArrayBuffer(bytes(MANY)),
   );
+}
+
+/** All words as the buffer is now: engines are slow with views that follow its growth. */
+function wordsOf(buffer: SharedArrayBuffer): Int32Array<SharedArrayBuffer> {
+  return new Int32Array(buffer, 0, buffer.byteLength / 4);
 }
 
 /** Looks at a lock that is held before the thread sleeps, if it may. */
@@ -182,6 +187,7 @@ export class Allocator {
 
   /** Takes over a block that another thread's allocator released; its pointer. */
   adopt(block: number): number {
+    this.#follow(block);
     this.#set(block, OWNER, this.#owner);
     const pointer = this.#pointerOf(block);
     this.#taken.set(pointer, block);
@@ -219,6 +225,14 @@ export class Allocator {
         // a page's main thread may not wait: it looks on
       }
     }
+    this.#follow((this.#state[RECORDS] as number) + 2);
+  }
+
+  /** Another thread may have made room for more records than this one has seen. */
+  #follow(records: number): void {
+    if (FIRST + records * LENGTH > this.#state.length) {
+      this.#state = wordsOf(this.#state.buffer as SharedArrayBuffer);
+    }
   }
 
   #unlock(): void {
@@ -249,9 +263,9 @@ export class Allocator {
     }
     const growing = buffer as SharedArrayBuffer & { grow?(bytes: number): void };
     try {
-      // views follow
       if (growing.grow === undefined) throw new RangeError("no more records");
       growing.grow(2 * buffer.byteLength);
+      this.#state = wordsOf(growing);
     } catch {
       throw this.#outOfMemory(bytes, 0);
     }

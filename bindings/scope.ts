@@ -121,7 +121,8 @@ export function run<R>(f: (runtime: Runtime) => R): R {
 
 /**
  * @internal A long call into the kernel, as run(): between the steps of `f` onProgress is called and the signal looked at. Must be the
- * last thing that a function does, so that a worker can take its steps over (takeSteps).
+ * last thing that a function does, so that a worker can take its steps over (takeSteps). `f` calls a generator function of its module: one
+ * that is made for the call costs engines a microsecond.
  */
 export function runSteps<R>(f: (runtime: Runtime) => Steps<R>, options?: ProgressOptions): R {
   if (taking) {
@@ -130,19 +131,21 @@ export function runSteps<R>(f: (runtime: Runtime) => Steps<R>, options?: Progres
     return undefined as R;
   }
   const report = checkProgress(options ?? {});
-  const steps = guarded(f);
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done) return value;
-    try {
-      const progress = value?.();
-      if (progress !== undefined) report(progress.done, progress.total);
-      else if (options?.signal?.aborted) throw options.signal.reason;
-    } catch (error) {
-      steps.return(undefined as R);
-      throw error;
+  return run((runtime) => {
+    const steps = f(runtime);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+      try {
+        const progress = value?.();
+        if (progress !== undefined) report(progress.done, progress.total);
+        else if (options?.signal?.aborted) throw options.signal.reason;
+      } catch (error) {
+        steps.return(undefined as R);
+        throw error;
+      }
     }
-  }
+  });
 }
 
 /** @internal A part of a long call, of which only the result survives. */

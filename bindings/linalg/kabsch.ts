@@ -45,45 +45,52 @@ export function kabsch<S extends number | Tensor = number>(
   options?: ProgressOptions,
 ): Kabsch<S>;
 export function kabsch(p: TensorLike, q: TensorLike, options?: ProgressOptions): Kabsch<number | Tensor> {
-  return runSteps(function* (runtime) {
-    checkOptions(options, PROGRESS);
-    const pair = placePair(runtime, p, q, ["p", "q"]);
-    const { dtype, batch, m, n } = pair;
-    const from = centrePoints(runtime, pair.a, true);
-    const to = centrePoints(runtime, pair.b, true);
-    const { u, vt } = yield* decomposeCross(runtime, pair, from, to);
-    const r = Tensor.allocate(runtime, [...batch, n, n], dtype);
-    const t = Tensor.allocate(runtime, [...batch, n], dtype);
-    const { gemmBatch, lange, scal, scalPower } = runtime[dtype];
-    const work = runtime.scratch.push(matrixBytes(pair.a, Math.max(m, n), 1));
-    const square = matrixBytes(pair.a, n, n);
-    const found: number[] = [];
-    for (let i = 0; i < sizeOf(batch); i++) {
-      const rotation = r.pointer + i * square;
-      const [left, right] = [u.pointer + i * square, vt.pointer + i * square];
-      // R = V·Uᵀ; a reflection becomes a rotation by turning the direction that matters least
-      const multiply = () => gemmBatch(0, 1, n, n, n, 1, right, 0, 1, n, left, 0, 1, n, 0, rotation, 0, n);
+  return runSteps((runtime) => kabschSteps(runtime, p, q, options), options);
+}
+
+function* kabschSteps(
+  runtime: Runtime,
+  p: TensorLike,
+  q: TensorLike,
+  options: ProgressOptions | undefined,
+): Steps<Kabsch<number | Tensor>> {
+  checkOptions(options, PROGRESS);
+  const pair = placePair(runtime, p, q, ["p", "q"]);
+  const { dtype, batch, m, n } = pair;
+  const from = centrePoints(runtime, pair.a, true);
+  const to = centrePoints(runtime, pair.b, true);
+  const { u, vt } = yield* decomposeCross(runtime, pair, from, to);
+  const r = Tensor.allocate(runtime, [...batch, n, n], dtype);
+  const t = Tensor.allocate(runtime, [...batch, n], dtype);
+  const { gemmBatch, lange, scal, scalPower } = runtime[dtype];
+  const work = runtime.scratch.push(matrixBytes(pair.a, Math.max(m, n), 1));
+  const square = matrixBytes(pair.a, n, n);
+  const found: number[] = [];
+  for (let i = 0; i < sizeOf(batch); i++) {
+    const rotation = r.pointer + i * square;
+    const [left, right] = [u.pointer + i * square, vt.pointer + i * square];
+    // R = V·Uᵀ; a reflection becomes a rotation by turning the direction that matters least
+    const multiply = () => gemmBatch(0, 1, n, n, n, 1, right, 0, 1, n, left, 0, 1, n, 0, rotation, 0, n);
+    multiply();
+    if (yield* reflects(runtime, pair, rotation)) {
+      scal(n, -1, right + matrixBytes(pair.a, n - 1, n), 1);
       multiply();
-      if (yield* reflects(runtime, pair, rotation)) {
-        scal(n, -1, right + matrixBytes(pair.a, n - 1, n), 1);
-        multiply();
-      }
-      // both sets are divided by powers of two of their own: from here on by the larger one
-      const [e, f] = [from.exponents[i] as number, to.exponents[i] as number];
-      const common = Math.max(e, f);
-      const [mine, its] = [2 ** (e - common), 2 ** (f - common)];
-      const points = matrixBytes(pair.a, m, n);
-      const [p0, q0] = [from.pointer + i * points, to.pointer + i * points];
-      gemmBatch(0, 1, m, n, n, -mine, p0, 0, n, 1, rotation, 0, 1, n, its, q0, 0, n);
-      const rows = matrixBytes(pair.a, 1, n);
-      const [mean, shift] = [from.means + i * rows, t.pointer + i * rows];
-      runtime[dtype].lacpy(1, n, to.means + i * rows, n, 1, shift, n);
-      gemmBatch(0, 1, 1, n, n, -mine, mean, 0, n, 1, rotation, 0, 1, n, its, shift, 0, n);
-      scalPower(n, common, shift);
-      found.push(m === 0 ? 0 : timesPowerOfTwo(lange(0, m, n, q0, n, 1, work) / Math.sqrt(m), common));
     }
-    return { r, t, rmsd: scalars(runtime, pair.a, found) };
-  }, options);
+    // both sets are divided by powers of two of their own: from here on by the larger one
+    const [e, f] = [from.exponents[i] as number, to.exponents[i] as number];
+    const common = Math.max(e, f);
+    const [mine, its] = [2 ** (e - common), 2 ** (f - common)];
+    const points = matrixBytes(pair.a, m, n);
+    const [p0, q0] = [from.pointer + i * points, to.pointer + i * points];
+    gemmBatch(0, 1, m, n, n, -mine, p0, 0, n, 1, rotation, 0, 1, n, its, q0, 0, n);
+    const rows = matrixBytes(pair.a, 1, n);
+    const [mean, shift] = [from.means + i * rows, t.pointer + i * rows];
+    runtime[dtype].lacpy(1, n, to.means + i * rows, n, 1, shift, n);
+    gemmBatch(0, 1, 1, n, n, -mine, mean, 0, n, 1, rotation, 0, 1, n, its, shift, 0, n);
+    scalPower(n, common, shift);
+    found.push(m === 0 ? 0 : timesPowerOfTwo(lange(0, m, n, q0, n, 1, work) / Math.sqrt(m), common));
+  }
+  return { r, t, rmsd: scalars(runtime, pair.a, found) };
 }
 
 /** Whether det W < 0, W (n×n) orthogonal. */

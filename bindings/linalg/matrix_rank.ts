@@ -5,6 +5,7 @@ import { commonDtype, copyIn, decode, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { checkAllFinite, placeMatrix } from "../svd/decompose.js";
 import { matrices, type Tensor } from "../tensor.js";
 import { checkTolerances, decomposeScaled, rankOf, type Tolerances, valuesOf } from "./values.js";
@@ -29,15 +30,21 @@ export interface MatrixRankOptions extends Tolerances, ProgressOptions {
  */
 export function matrixRank<R extends number | Int32Array = number>(a: TensorLike, options?: MatrixRankOptions): R;
 export function matrixRank(a: TensorLike, options?: MatrixRankOptions): number | Int32Array {
-  return runSteps(function* (runtime) {
-    const given = checkOptions(options, ["atol", "rtol", "hermitian", ...PROGRESS]);
-    const hermitian = given.hermitian === undefined ? false : checkBoolean(given.hermitian, "hermitian");
-    const placed = hermitian ? placeSymmetric(runtime, a) : placeMatrix(runtime, a, "a");
-    const tolerances = checkTolerances(given, placed);
-    const { s, exponents } = yield* decomposeScaled(runtime, placed, "none");
-    const ranks = Int32Array.from(exponents, (e, i) => rankOf(valuesOf(s, i), e, tolerances));
-    return placed.ndim === 2 ? (ranks[0] as number) : ranks;
-  }, options);
+  return runSteps((runtime) => matrixRankSteps(runtime, a, options), options);
+}
+
+function* matrixRankSteps(
+  runtime: Runtime,
+  a: TensorLike,
+  options: MatrixRankOptions | undefined,
+): Steps<number | Int32Array> {
+  const given = checkOptions(options, ["atol", "rtol", "hermitian", ...PROGRESS]);
+  const hermitian = given.hermitian === undefined ? false : checkBoolean(given.hermitian, "hermitian");
+  const placed = hermitian ? placeSymmetric(runtime, a) : placeMatrix(runtime, a, "a");
+  const tolerances = checkTolerances(given, placed);
+  const { s, exponents } = yield* decomposeScaled(runtime, placed, "none");
+  const ranks = Int32Array.from(exponents, (e, i) => rankOf(valuesOf(s, i), e, tolerances));
+  return placed.ndim === 2 ? (ranks[0] as number) : ranks;
 }
 
 /** A copy of (…, n, n) with the lower triangles mirrored. */

@@ -54,24 +54,31 @@ function checkOrder<O extends string | number>(value: unknown, argument: string,
  */
 export function norm<S extends number | Tensor = number>(a: TensorLike, ord?: NormOrder, options?: ProgressOptions): S;
 export function norm(a: TensorLike, ord: NormOrder = "fro", options?: ProgressOptions): number | Tensor {
-  return runSteps(function* (runtime) {
-    checkOptions(options, PROGRESS);
-    const order = checkOrder(ord, "ord", ORDERS);
-    const bySvd = order === "nuc" || order === 2 || order === -2;
-    const placed = bySvd ? placeMatrix(runtime, a, "a") : placeAny(runtime, a);
-    const [m, n] = placed.shape.slice(-2) as [number, number];
-    if ((order === -2 && m * n === 0) || (order === -1 && n === 0) || (order === -Infinity && m === 0)) {
-      throw new RangeError(expected("a", `entries for a norm of order ${order}`, `shape ${shapeText(placed.shape)}`));
-    }
-    if (!bySvd) return scalars(runtime, placed, entryNorms(runtime, placed, order));
-    const { s, exponents } = yield* decomposeScaled(runtime, placed, "none");
-    const found = Array.from(exponents, (e, i) => {
-      const values = valuesOf(s, i);
-      if (order === "nuc") return timesPowerOfTwo(sum(values), e);
-      return timesPowerOfTwo(values[order === 2 ? 0 : values.length - 1] ?? 0, e);
-    });
-    return scalars(runtime, placed, found);
-  }, options);
+  return runSteps((runtime) => normSteps(runtime, a, ord, options), options);
+}
+
+function* normSteps(
+  runtime: Runtime,
+  a: TensorLike,
+  ord: NormOrder,
+  options: ProgressOptions | undefined,
+): Steps<number | Tensor> {
+  checkOptions(options, PROGRESS);
+  const order = checkOrder(ord, "ord", ORDERS);
+  const bySvd = order === "nuc" || order === 2 || order === -2;
+  const placed = bySvd ? placeMatrix(runtime, a, "a") : placeAny(runtime, a);
+  const [m, n] = placed.shape.slice(-2) as [number, number];
+  if ((order === -2 && m * n === 0) || (order === -1 && n === 0) || (order === -Infinity && m === 0)) {
+    throw new RangeError(expected("a", `entries for a norm of order ${order}`, `shape ${shapeText(placed.shape)}`));
+  }
+  if (!bySvd) return scalars(runtime, placed, entryNorms(runtime, placed, order));
+  const { s, exponents } = yield* decomposeScaled(runtime, placed, "none");
+  const found = Array.from(exponents, (e, i) => {
+    const values = valuesOf(s, i);
+    if (order === "nuc") return timesPowerOfTwo(sum(values), e);
+    return timesPowerOfTwo(values[order === 2 ? 0 : values.length - 1] ?? 0, e);
+  });
+  return scalars(runtime, placed, found);
 }
 
 /** From the smallest value. */
@@ -130,28 +137,35 @@ export function cond<S extends number | Tensor = number>(
   options?: ProgressOptions,
 ): S;
 export function cond(a: TensorLike, p: ConditionOrder = 2, options?: ProgressOptions): number | Tensor {
-  return runSteps(function* (runtime) {
-    checkOptions(options, PROGRESS);
-    const order = checkOrder(p, "p", CONDITIONS);
-    const placed = placeMatrix(runtime, a, "a");
-    const [m, n] = placed.shape.slice(-2) as [number, number];
-    if (m === 0 || n === 0) throw new RangeError(expected("a", "matrices with entries", shapeText(placed.shape)));
-    if (order === 2 || order === -2) {
-      const { s, exponents } = yield* decomposeScaled(runtime, placed, "none");
-      return scalars(
-        runtime,
-        placed,
-        Array.from(exponents, (_, i) => {
-          const values = valuesOf(s, i);
-          const [most, least] = [values[0] as number, values[values.length - 1] as number];
-          if (most === 0) return Infinity;
-          return order === 2 ? most / least : least / most;
-        }),
-      );
-    }
-    if (m !== n) throw new RangeError(expected("a", `shape (…, n, n) for p = ${p}`, shapeText(placed.shape)));
-    return scalars(runtime, placed, yield* inverseConditions(runtime, placed, order));
-  }, options);
+  return runSteps((runtime) => condSteps(runtime, a, p, options), options);
+}
+
+function* condSteps(
+  runtime: Runtime,
+  a: TensorLike,
+  p: ConditionOrder,
+  options: ProgressOptions | undefined,
+): Steps<number | Tensor> {
+  checkOptions(options, PROGRESS);
+  const order = checkOrder(p, "p", CONDITIONS);
+  const placed = placeMatrix(runtime, a, "a");
+  const [m, n] = placed.shape.slice(-2) as [number, number];
+  if (m === 0 || n === 0) throw new RangeError(expected("a", "matrices with entries", shapeText(placed.shape)));
+  if (order === 2 || order === -2) {
+    const { s, exponents } = yield* decomposeScaled(runtime, placed, "none");
+    return scalars(
+      runtime,
+      placed,
+      Array.from(exponents, (_, i) => {
+        const values = valuesOf(s, i);
+        const [most, least] = [values[0] as number, values[values.length - 1] as number];
+        if (most === 0) return Infinity;
+        return order === 2 ? most / least : least / most;
+      }),
+    );
+  }
+  if (m !== n) throw new RangeError(expected("a", `shape (…, n, n) for p = ${p}`, shapeText(placed.shape)));
+  return scalars(runtime, placed, yield* inverseConditions(runtime, placed, order));
 }
 
 /** ‖A‖·‖A⁻¹‖ for the square matrices of a batch. */

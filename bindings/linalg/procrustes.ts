@@ -2,8 +2,10 @@
 
 import { checkOptions, sizeOf } from "../check.js";
 import type { TensorLike } from "../interop.js";
+import type { Runtime } from "../load.js";
 import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { type DType, Tensor } from "../tensor.js";
 import { centrePoints, decomposeCross, placePair } from "./points.js";
 import { scalars, timesPowerOfTwo, valuesOf } from "./values.js";
@@ -38,39 +40,46 @@ export function procrustes<S extends number | Tensor = number>(
   options?: ProgressOptions,
 ): Procrustes<S>;
 export function procrustes(a: TensorLike, b: TensorLike, options?: ProgressOptions): Procrustes<number | Tensor> {
-  return runSteps(function* (runtime) {
-    checkOptions(options, PROGRESS);
-    const pair = placePair(runtime, a, b, ["a", "b"]);
-    const { dtype, batch, n } = pair;
-    const left = centrePoints(runtime, pair.a, false);
-    const right = centrePoints(runtime, pair.b, false);
-    const { u, s, vt } = yield* decomposeCross(runtime, pair, left, right);
-    const r = Tensor.allocate(runtime, [...batch, n, n], dtype);
-    const square = n * n;
-    runtime[dtype].gemmBatch(
-      0,
-      sizeOf(batch),
-      n,
-      n,
-      n,
-      1,
-      u.pointer,
-      square,
-      n,
-      1,
-      vt.pointer,
-      square,
-      n,
-      1,
-      0,
-      r.pointer,
-      square,
-      n,
-    );
-    const sums = Array.from(left.exponents, (e, i) => {
-      const sum = valuesOf(s, i).reduceRight((total, value) => total + value, 0);
-      return timesPowerOfTwo(sum, e + (right.exponents[i] as number));
-    });
-    return { r, scale: scalars(runtime, pair.a, sums) };
-  }, options);
+  return runSteps((runtime) => procrustesSteps(runtime, a, b, options), options);
+}
+
+function* procrustesSteps(
+  runtime: Runtime,
+  a: TensorLike,
+  b: TensorLike,
+  options: ProgressOptions | undefined,
+): Steps<Procrustes<number | Tensor>> {
+  checkOptions(options, PROGRESS);
+  const pair = placePair(runtime, a, b, ["a", "b"]);
+  const { dtype, batch, n } = pair;
+  const left = centrePoints(runtime, pair.a, false);
+  const right = centrePoints(runtime, pair.b, false);
+  const { u, s, vt } = yield* decomposeCross(runtime, pair, left, right);
+  const r = Tensor.allocate(runtime, [...batch, n, n], dtype);
+  const square = n * n;
+  runtime[dtype].gemmBatch(
+    0,
+    sizeOf(batch),
+    n,
+    n,
+    n,
+    1,
+    u.pointer,
+    square,
+    n,
+    1,
+    vt.pointer,
+    square,
+    n,
+    1,
+    0,
+    r.pointer,
+    square,
+    n,
+  );
+  const sums = Array.from(left.exponents, (e, i) => {
+    const sum = valuesOf(s, i).reduceRight((total, value) => total + value, 0);
+    return timesPowerOfTwo(sum, e + (right.exponents[i] as number));
+  });
+  return { r, scale: scalars(runtime, pair.a, sums) };
 }

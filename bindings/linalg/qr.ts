@@ -2,8 +2,10 @@
 
 import { checkOneOf, checkOptions, sizeOf } from "../check.js";
 import type { TensorLike } from "../interop.js";
+import type { Runtime } from "../load.js";
 import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { inSlices, operationsDone } from "../slices.js";
 import { placeMatrix } from "../svd/decompose.js";
 import { type DType, matrices, Tensor } from "../tensor.js";
@@ -45,31 +47,33 @@ export function qr(a: TensorLike, options: QrOptions & { mode: "r" }): { r: Tens
 export function qr<D extends DType>(a: Tensor<D>, options?: QrOptions & { mode?: "thin" | "full" }): Qr<D>;
 export function qr(a: TensorLike, options?: QrOptions & { mode?: "thin" | "full" }): Qr;
 export function qr(a: TensorLike, options?: QrOptions): Qr | { r: Tensor } {
-  return runSteps(function* (runtime) {
-    const given = checkOptions(options, ["mode", ...PROGRESS]);
-    const mode = given.mode === undefined ? "thin" : checkOneOf(given.mode, "mode", MODES);
-    const placed = placeMatrix(runtime, a, "a");
-    const batch = placed.shape.slice(0, -2);
-    const [m, n] = placed.shape.slice(-2) as [number, number];
-    const k = mode === "full" ? m : Math.min(m, n);
-    const code = MODES.indexOf(mode);
-    const q = mode === "r" ? undefined : Tensor.allocate(runtime, [...batch, m, k], placed.dtype);
-    const r = Tensor.allocate(runtime, [...batch, k, n], placed.dtype);
-    const routines = runtime[placed.dtype];
-    const work = runtime.scratch.push(routines.qrScratch(m, n, code));
-    let [toQ, toR] = [q?.pointer ?? 0, r.pointer];
-    // R by blocks of reflectors, and as much again for k columns of Q
-    const each = 4 * m * n * Math.min(m, n) + (code === 0 ? 0 : 4 * m * k * Math.min(m, n)) + 1;
-    const total = sizeOf(batch) * each;
-    let before = 0;
-    const progress = () => ({ done: before + Math.min(each, operationsDone(runtime, work)), total });
-    for (const { pointer, rowStride, columnStride } of matrices(placed)) {
-      routines.qrBegin(work);
-      yield* inSlices(() => routines.qr(m, n, code, pointer, rowStride, columnStride, toQ, toR, work), progress);
-      before += each;
-      toQ += matrixBytes(placed, m, k);
-      toR += matrixBytes(placed, k, n);
-    }
-    return q === undefined ? { r } : { q, r };
-  }, options);
+  return runSteps((runtime) => qrSteps(runtime, a, options), options);
+}
+
+function* qrSteps(runtime: Runtime, a: TensorLike, options: QrOptions | undefined): Steps<Qr | { r: Tensor }> {
+  const given = checkOptions(options, ["mode", ...PROGRESS]);
+  const mode = given.mode === undefined ? "thin" : checkOneOf(given.mode, "mode", MODES);
+  const placed = placeMatrix(runtime, a, "a");
+  const batch = placed.shape.slice(0, -2);
+  const [m, n] = placed.shape.slice(-2) as [number, number];
+  const k = mode === "full" ? m : Math.min(m, n);
+  const code = MODES.indexOf(mode);
+  const q = mode === "r" ? undefined : Tensor.allocate(runtime, [...batch, m, k], placed.dtype);
+  const r = Tensor.allocate(runtime, [...batch, k, n], placed.dtype);
+  const routines = runtime[placed.dtype];
+  const work = runtime.scratch.push(routines.qrScratch(m, n, code));
+  let [toQ, toR] = [q?.pointer ?? 0, r.pointer];
+  // R by blocks of reflectors, and as much again for k columns of Q
+  const each = 4 * m * n * Math.min(m, n) + (code === 0 ? 0 : 4 * m * k * Math.min(m, n)) + 1;
+  const total = sizeOf(batch) * each;
+  let before = 0;
+  const progress = () => ({ done: before + Math.min(each, operationsDone(runtime, work)), total });
+  for (const { pointer, rowStride, columnStride } of matrices(placed)) {
+    routines.qrBegin(work);
+    yield* inSlices(() => routines.qr(m, n, code, pointer, rowStride, columnStride, toQ, toR, work), progress);
+    before += each;
+    toQ += matrixBytes(placed, m, k);
+    toR += matrixBytes(placed, k, n);
+  }
+  return q === undefined ? { r } : { q, r };
 }

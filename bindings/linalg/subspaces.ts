@@ -5,6 +5,7 @@ import { decode, type TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { silently } from "../slices.js";
 import { decompose, placeMatrix } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
@@ -44,17 +45,19 @@ function checkRcond(options: SubspaceOptions | undefined, a: Tensor): number {
 export function orth<D extends DType>(a: Tensor<D>, options?: SubspaceOptions): Tensor<D>;
 export function orth(a: TensorLike, options?: SubspaceOptions): Tensor;
 export function orth(a: TensorLike, options?: SubspaceOptions): Tensor {
-  return runSteps(function* (runtime) {
-    checkOptions(options, KEYS);
-    const placed = placeOne(runtime, a);
-    const rcond = checkRcond(options, placed);
-    const [m, n] = placed.shape as [number, number];
-    const { u, s } = yield* decomposeScaled(runtime, placed, "thin");
-    const rank = rankOf(valuesOf(s, 0), 0, { atol: 0, rtol: rcond });
-    const out = Tensor.allocate(runtime, [m, rank], placed.dtype);
-    if (rank > 0) runtime[placed.dtype].lacpy(m, rank, u.pointer, Math.min(m, n), 1, out.pointer, rank);
-    return out;
-  }, options);
+  return runSteps((runtime) => orthSteps(runtime, a, options), options);
+}
+
+function* orthSteps(runtime: Runtime, a: TensorLike, options: SubspaceOptions | undefined): Steps<Tensor> {
+  checkOptions(options, KEYS);
+  const placed = placeOne(runtime, a);
+  const rcond = checkRcond(options, placed);
+  const [m, n] = placed.shape as [number, number];
+  const { u, s } = yield* decomposeScaled(runtime, placed, "thin");
+  const rank = rankOf(valuesOf(s, 0), 0, { atol: 0, rtol: rcond });
+  const out = Tensor.allocate(runtime, [m, rank], placed.dtype);
+  if (rank > 0) runtime[placed.dtype].lacpy(m, rank, u.pointer, Math.min(m, n), 1, out.pointer, rank);
+  return out;
 }
 
 /**
@@ -73,21 +76,23 @@ export function orth(a: TensorLike, options?: SubspaceOptions): Tensor {
 export function nullSpace<D extends DType>(a: Tensor<D>, options?: SubspaceOptions): Tensor<D>;
 export function nullSpace(a: TensorLike, options?: SubspaceOptions): Tensor;
 export function nullSpace(a: TensorLike, options?: SubspaceOptions): Tensor {
-  return runSteps(function* (runtime) {
-    checkOptions(options, KEYS);
-    const placed = placeOne(runtime, a);
-    const rcond = checkRcond(options, placed);
-    const [m, n] = placed.shape as [number, number];
-    // a tall matrix has all n right vectors in its thin decomposition
-    const { s, vt } = yield* decompose(runtime, placed, m < n ? "full" : "thin");
-    const extreme = s.size > 0 && s.data[0] === Infinity;
-    const values = valuesOf(extreme ? (yield* silently(decomposeScaled(runtime, placed, "none"))).s : s, 0);
-    const rank = rankOf(values, 0, { atol: 0, rtol: rcond });
-    const out = Tensor.allocate(runtime, [n, n - rank], placed.dtype);
-    if (n > rank) {
-      const from = vt.pointer + rank * matrixBytes(placed, 1, n);
-      runtime[placed.dtype].lacpy(n, n - rank, from, 1, n, out.pointer, n - rank);
-    }
-    return out;
-  }, options);
+  return runSteps((runtime) => nullSpaceSteps(runtime, a, options), options);
+}
+
+function* nullSpaceSteps(runtime: Runtime, a: TensorLike, options: SubspaceOptions | undefined): Steps<Tensor> {
+  checkOptions(options, KEYS);
+  const placed = placeOne(runtime, a);
+  const rcond = checkRcond(options, placed);
+  const [m, n] = placed.shape as [number, number];
+  // a tall matrix has all n right vectors in its thin decomposition
+  const { s, vt } = yield* decompose(runtime, placed, m < n ? "full" : "thin");
+  const extreme = s.size > 0 && s.data[0] === Infinity;
+  const values = valuesOf(extreme ? (yield* silently(decomposeScaled(runtime, placed, "none"))).s : s, 0);
+  const rank = rankOf(values, 0, { atol: 0, rtol: rcond });
+  const out = Tensor.allocate(runtime, [n, n - rank], placed.dtype);
+  if (n > rank) {
+    const from = vt.pointer + rank * matrixBytes(placed, 1, n);
+    runtime[placed.dtype].lacpy(n, n - rank, from, 1, n, out.pointer, n - rank);
+  }
+  return out;
 }

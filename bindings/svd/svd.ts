@@ -2,8 +2,10 @@
 
 import { checkOneOf, checkOptions } from "../check.js";
 import type { TensorLike } from "../interop.js";
+import type { Runtime } from "../load.js";
 import { PROGRESS, type ProgressOptions } from "../progress.js";
 import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import type { DType, Tensor } from "../tensor.js";
 import { DRIVERS, decompose, placeMatrix, VECTORS } from "./decompose.js";
 
@@ -55,12 +57,14 @@ export function svd(a: TensorLike, options: SvdOptions & { vectors: "none" }): {
 export function svd<D extends DType>(a: Tensor<D>, options?: SvdOptions & { vectors?: "thin" | "full" }): Svd<D>;
 export function svd(a: TensorLike, options?: SvdOptions & { vectors?: "thin" | "full" }): Svd;
 export function svd(a: TensorLike, options?: SvdOptions): Svd | { s: Tensor } {
-  return runSteps(function* (runtime) {
-    const given = checkOptions(options, ["vectors", "driver", ...PROGRESS]);
-    const vectors = given.vectors === undefined ? "thin" : checkOneOf(given.vectors, "vectors", VECTORS);
-    const driver = given.driver === undefined ? "auto" : checkOneOf(given.driver, "driver", DRIVERS);
-    return yield* decompose(runtime, placeMatrix(runtime, a, "a"), vectors, driver);
-  }, options);
+  return runSteps((runtime) => svdSteps(runtime, a, options), options);
+}
+
+function* svdSteps(runtime: Runtime, a: TensorLike, options: SvdOptions | undefined): Steps<Svd | { s: Tensor }> {
+  const given = checkOptions(options, ["vectors", "driver", ...PROGRESS]);
+  const vectors = given.vectors === undefined ? "thin" : checkOneOf(given.vectors, "vectors", VECTORS);
+  const driver = given.driver === undefined ? "auto" : checkOneOf(given.driver, "driver", DRIVERS);
+  return yield* decompose(runtime, placeMatrix(runtime, a, "a"), vectors, driver);
 }
 
 /**
@@ -79,8 +83,10 @@ export function svd(a: TensorLike, options?: SvdOptions): Svd | { s: Tensor } {
 export function svdvals<D extends DType>(a: Tensor<D>, options?: ProgressOptions): Tensor<D>;
 export function svdvals(a: TensorLike, options?: ProgressOptions): Tensor;
 export function svdvals(a: TensorLike, options?: ProgressOptions): Tensor {
-  return runSteps(function* (runtime) {
-    checkOptions(options, PROGRESS);
-    return (yield* decompose(runtime, placeMatrix(runtime, a, "a"), "none")).s;
-  }, options);
+  return runSteps((runtime) => svdvalsSteps(runtime, a, options), options);
+}
+
+function* svdvalsSteps(runtime: Runtime, a: TensorLike, options: ProgressOptions | undefined): Steps<Tensor> {
+  checkOptions(options, PROGRESS);
+  return (yield* decompose(runtime, placeMatrix(runtime, a, "a"), "none")).s;
 }
