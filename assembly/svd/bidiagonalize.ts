@@ -28,7 +28,7 @@ export function gebrdWork(m: i32, n: i32): i32 {
 
 /** Parts into which the trailing columns are cut at most, and how many elements one of them has at least: what a tile reads. */
 const PARTS: i32 = 8;
-const PART_SIZE: f64 = 32768;
+const PART_SIZE: f64 = 16384;
 
 /**
  * A slice of the reduction: true when it is complete. t (n rows of m, ldt apart) <- reflectors of Q: row j from its diagonal
@@ -172,7 +172,7 @@ function readTrailing<T>(
   task.r = r;
   task.w = w;
   const parts = (count + task.part - 1) / task.part;
-  perform(taskOf<T>(TRAILING), parts, isShared(4 * size, 4 * PART_SIZE));
+  perform(taskOf<T>(TRAILING), parts, isShared(size, 2 * PART_SIZE));
   for (let i = 1; i < parts; i++) axpy<T>(n, <T>1, at<T>(w, i * n), 1, w, 1);
 }
 
