@@ -5,7 +5,7 @@ import { failure } from "../errors.js";
 import { decode } from "../interop.js";
 import { type Attachment, type Capabilities, isRunning, kernel, kernelModule, type Runtime } from "../load.js";
 import type { Abortable, Progress } from "../progress.js";
-import { callBack } from "../scope.js";
+import { callBack, turn } from "../scope.js";
 import { type DType, Tensor } from "../tensor.js";
 import type { Channel } from "../threads.js";
 import { fromPlain, type PlainError } from "./errors.js";
@@ -45,8 +45,8 @@ interface Waiting {
 
 /** Milliseconds that a worker gets to end what it does. */
 const END_LIMIT = 2000;
-/** Bytes that are copied without a break: some two milliseconds. */
-const PIECE = 2 ** 23;
+/** Bytes that are copied without a break: a millisecond. */
+const PIECE = 2 ** 21;
 
 /** Numbers of workers as owners of blocks: 1 is the thread that made the memory. */
 let owners = 1;
@@ -427,6 +427,6 @@ async function copyInPieces(from: () => Float32Array | Float64Array, to: Float32
   const step = PIECE / to.BYTES_PER_ELEMENT;
   for (let i = 0; i < to.length; i += step) {
     to.set(from().subarray(i, i + step), i);
-    await new Promise((resolve) => setTimeout(resolve));
+    await turn();
   }
 }
