@@ -224,7 +224,7 @@ function cases() {
     ["nf4 layer t 32, d 2048", quantized("nf4", 32, 2048)],
     ["dequantize nf4 2048²", dequantize(2048)],
     ["sparse 100,000×10,000, 1,000,000, times 32 columns", product(100000, 10000, 1e6, 32, false)],
-    ["sparse transposed, times 32 columns", product(100000, 10000, 1e6, 32, true)],
+    ["sparse transposed, times 64 columns", product(100000, 10000, 1e6, 64, true)],
     ["ALS, 400,000 ratings, 32 factors", als(6000, 4000, 4e5, 32)],
     ["AdamW, 1,000,000", adamw(1e6)],
     // below the thresholds
@@ -239,6 +239,7 @@ function cases() {
     ["small: int8 layer t 1, d 512", quantized("int8", 1, 512)],
     ["small: dequantize nf4 128²", dequantize(128)],
     ["small: sparse 2,000×1,000, 8,000, times 8 columns", product(2000, 1000, 8000, 8, false)],
+    ["small: sparse transposed, times 32 columns", product(100000, 10000, 1e6, 32, true)],
     ["small: ALS, 2,000 ratings, 8 factors", als(200, 100, 2000, 8)],
     ["small: AdamW, 20,000", adamw(20000)],
   ];
