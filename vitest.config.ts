@@ -5,6 +5,16 @@ import { defineConfig } from "vitest/config";
 
 const hasRelaxed = Number(process.versions.node.split(".")[0]) >= 21;
 
+/** What npm test does not run. */
+const OTHERS = ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**", "tests/web/**"];
+/** What the arithmetic of a build does not touch: the strict build is enough for it, and the debug build with its guard words. */
+const ALIKE = [
+  "tests/cli/**",
+  "tests/memory/**",
+  "tests/safetensors/{format,source}.test.ts",
+  "tests/threads/team.test.ts",
+];
+
 export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/*.test.ts", threads = 1) {
   return {
     // the examples import the package by its name
@@ -17,9 +27,7 @@ export function project(name: "simd" | "relaxed" | "debug", pattern = "tests/**/
     test: {
       name: threads === 1 ? name : `${name}, ${threads} threads`,
       include: [pattern],
-      exclude: pattern.includes("large")
-        ? []
-        : ["tests/**/*.large.test.ts", "tests/runtimes/**", "tests/types/**", "tests/web/**"],
+      exclude: pattern.includes("large") ? [] : [...OTHERS, ...(name === "relaxed" ? ALIKE : [])],
       setupFiles: ["tests/support/setup.ts"],
       env: { LOWRANK_BUILD: name, LOWRANK_THREADS: `${threads}` },
       testTimeout: 120_000,
