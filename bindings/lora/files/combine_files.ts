@@ -12,6 +12,7 @@ import { type CombineOptions, combineSteps } from "../combine.js";
 import type { AdapterFile, ModuleKind } from "./adapter_file.js";
 import { isKohyaName } from "./align_names.js";
 import { describeAdapters } from "./load.js";
+import { makeModules } from "./make_modules.js";
 import type { WeightedAdapterFile } from "./merge_model.js";
 import { listed } from "./model_modules.js";
 
@@ -62,23 +63,14 @@ function* combineModules(
   if (kohya > 0 && kohya < names.length) {
     throw new FileFormatError("some files have kohya's names of modules, others paths: load all with moduleNames", 0);
   }
-  const modules = new Map<string, LoraAdapter>();
   const kinds = new Map<string, ModuleKind>();
-  let complete = false;
-  try {
-    for (const name of names) {
-      const own = list.filter(({ file }) => file.modules.has(name));
-      const kind = sameKind(name, own);
-      const adapters = own.map(({ file, weight }) => ({ adapter: file.modules.get(name) as LoraAdapter, weight }));
-      modules.set(name, yield* silently(combineSteps(runtime, adapters, combination)));
-      if (kind !== undefined) kinds.set(name, kind);
-      yield () => ({ done: modules.size, total: names.length });
-    }
-    complete = true;
-  } finally {
-    // also where an abort ends it
-    if (!complete) for (const adapter of modules.values()) adapter.dispose();
-  }
+  const modules = yield* makeModules(names, names.length, (name) => {
+    const own = list.filter(({ file }) => file.modules.has(name));
+    const kind = sameKind(name, own);
+    if (kind !== undefined) kinds.set(name, kind);
+    const adapters = own.map(({ file, weight }) => ({ adapter: file.modules.get(name) as LoraAdapter, weight }));
+    return silently(combineSteps(runtime, adapters, combination));
+  });
   const [{ file: first }] = list as [WeightedAdapterFile];
   const { taskType, fanInFanOut, extra } = first.config;
   const more = { ...(taskType !== undefined && { taskType }), ...(fanInFanOut && { fanInFanOut }) };

@@ -12,6 +12,7 @@ import type { LoraAdapter } from "../adapter.js";
 import { type KohyaRule, resizeSteps } from "../resize.js";
 import type { AdapterFile } from "./adapter_file.js";
 import { describeAdapters } from "./load.js";
+import { makeModules } from "./make_modules.js";
 
 /** What resizing did with one module. */
 export interface ResizeReport {
@@ -59,32 +60,22 @@ function* resizeModules(
   rule: Rank | KohyaRule,
 ): Steps<{ file: AdapterFile; report: ResizeReport[] }> {
   if (!(file?.modules instanceof Map)) throw new TypeError(expected("file", "what loadAdapter() gave", describe(file)));
-  const modules = new Map<string, LoraAdapter>();
   const report: ResizeReport[] = [];
-  let complete = false;
-  try {
-    for (const [module, adapter] of file.modules) {
-      if (adapter.magnitude !== undefined) {
-        throw new FileFormatError(
-          `module ${quote(module)} has a magnitude (DoRA): only its merged weight could be resized`,
-          0,
-        );
-      }
-      const { r: before, outFeatures, inFeatures } = adapter;
-      const fitting =
-        "rank" in rule && rule.rank !== undefined
-          ? { rank: Math.min(rule.rank, before, outFeatures, inFeatures) }
-          : rule;
-      const { adapter: resized, rank, error, energy } = yield* silently(resizeSteps(runtime, adapter, fitting));
-      modules.set(module, resized);
-      report.push({ module, shape: [outFeatures, inFeatures], before, rank, error, energy });
-      yield () => ({ done: report.length, total: file.modules.size });
+  const modules = yield* makeModules(file.modules.keys(), file.modules.size, function* (module) {
+    const adapter = file.modules.get(module) as LoraAdapter;
+    if (adapter.magnitude !== undefined) {
+      throw new FileFormatError(
+        `module ${quote(module)} has a magnitude (DoRA): only its merged weight could be resized`,
+        0,
+      );
     }
-    complete = true;
-  } finally {
-    // also where an abort ends it
-    if (!complete) for (const adapter of modules.values()) adapter.dispose();
-  }
+    const { r: before, outFeatures, inFeatures } = adapter;
+    const fitting =
+      "rank" in rule && rule.rank !== undefined ? { rank: Math.min(rule.rank, before, outFeatures, inFeatures) } : rule;
+    const { adapter: resized, rank, error, energy } = yield* silently(resizeSteps(runtime, adapter, fitting));
+    report.push({ module, shape: [outFeatures, inFeatures], before, rank, error, energy });
+    return resized;
+  });
   return { file: { ...file, modules, ...redescribed(file, modules) }, report };
 }
 
