@@ -27,14 +27,20 @@ export interface ProgressOptions {
 /** @internal The names of both options. */
 export const PROGRESS = ["onProgress", "signal"] as const;
 
-/** @internal The two options, checked, as a function to be called between steps; throws at once if the signal is aborted. */
-export function checkProgress({ onProgress, signal }: ProgressOptions): (done: number, total: number) => void {
+/** @internal The types of both options. */
+export function checkProgressTypes({ onProgress, signal }: ProgressOptions): void {
   if (onProgress !== undefined && typeof onProgress !== "function") {
     throw new TypeError(expected("onProgress", "a function", describe(onProgress)));
   }
   if (signal !== undefined && typeof (signal as Abortable | null)?.aborted !== "boolean") {
     throw new TypeError(expected("signal", "an AbortSignal", describe(signal)));
   }
+}
+
+/** @internal The two options, checked, as a function to be called between steps; throws at once if the signal is aborted. */
+export function checkProgress(options: ProgressOptions): (done: number, total: number) => void {
+  checkProgressTypes(options);
+  const { onProgress, signal } = options;
   if (signal?.aborted) throw signal.reason;
   if (onProgress === undefined && signal === undefined) return () => {};
   return (done, total) => {

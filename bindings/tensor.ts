@@ -22,6 +22,11 @@ export function bytesOf(dtype: DType): number {
   return dtype === "f32" ? 4 : 8;
 }
 
+/** @internal An array of zeros in the JavaScript heap. */
+export function arrayOf(dtype: DType, length: number): Float32Array | Float64Array {
+  return dtype === "f32" ? new Float32Array(length) : new Float64Array(length);
+}
+
 /** @internal A view on numbers in kernel memory. */
 export function numbersAt(
   memory: WebAssembly.Memory,
@@ -360,7 +365,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
     if (this.contiguous) return this.#numbers.slice() as ArrayOf<D>;
     const { array } = this.#live;
     if (array !== undefined) {
-      const out = (this.dtype === "f32" ? new Float32Array(this.size) : new Float64Array(this.size)) as ArrayOf<D>;
+      const out = arrayOf(this.dtype, this.size) as ArrayOf<D>;
       gather(out, { shape: this.shape, strides: this.strides, offset: this.#offset }, array);
       return out;
     }

@@ -4,9 +4,9 @@ import { describe, expected } from "../check.js";
 import { failure } from "../errors.js";
 import { decode } from "../interop.js";
 import { type Attachment, type Capabilities, isRunning, kernel, kernelModule, type Runtime } from "../load.js";
-import type { Abortable, Progress } from "../progress.js";
+import { type Abortable, checkProgressTypes, type Progress } from "../progress.js";
 import { callBack, turn } from "../scope.js";
-import { type DType, Tensor } from "../tensor.js";
+import { arrayOf, bytesOf, type DType, Tensor } from "../tensor.js";
 import type { Channel } from "../threads.js";
 import { fromPlain, type PlainError } from "./errors.js";
 import { Handle, handleNumber, makeHandle } from "./handle.js";
@@ -237,7 +237,7 @@ export class Connection {
     }
     const dtype: DType = numbers instanceof Float32Array ? "f32" : "f64";
     if (!this.#shared) {
-      const data = new (dtype === "f32" ? Float32Array : Float64Array)(numbers.length);
+      const data = arrayOf(dtype, numbers.length);
       await copyInPieces(() => numbers, data);
       moved.push(data.buffer);
       return strided === undefined ? data : { data, shape };
@@ -381,12 +381,7 @@ function splitOptions(values: readonly unknown[]): CallOptions & { own: unknown[
   if (!isPlainObject(last)) return { own: [...values] };
   const { onProgress, signal, transfer, ...rest } = last as CallOptions & Record<string, unknown>;
   if (onProgress === undefined && signal === undefined && transfer === undefined) return { own: [...values] };
-  if (onProgress !== undefined && typeof onProgress !== "function") {
-    throw new TypeError(expected("onProgress", "a function", describe(onProgress)));
-  }
-  if (signal !== undefined && typeof (signal as Abortable | null)?.aborted !== "boolean") {
-    throw new TypeError(expected("signal", "an AbortSignal", describe(signal)));
-  }
+  checkProgressTypes({ onProgress, signal });
   const own = values.slice(0, -1);
   if (Object.keys(rest).length > 0) own.push(rest);
   return { onProgress, signal, transfer, own };
@@ -402,9 +397,9 @@ type Copies = Map<Tensor, Float32Array | Float64Array>;
 /** Copies those tensors among arguments and their options whose copy takes long. */
 async function copyTensors(value: unknown, copies: Copies): Promise<void> {
   if (value instanceof Tensor) {
-    const wide = value.dtype === "f64";
-    if (!value.contiguous || value.size * (wide ? 8 : 4) <= PIECE || copies.has(value)) return;
-    const copy = new (wide ? Float64Array : Float32Array)(value.size);
+    const { dtype, size } = value;
+    if (!value.contiguous || size * bytesOf(dtype) <= PIECE || copies.has(value)) return;
+    const copy = arrayOf(dtype, size);
     const own = value.hold();
     try {
       await copyInPieces(() => own.data, copy);
