@@ -79,26 +79,32 @@ interface Settings {
  * ```
  */
 export function factorize<D extends DType>(ratings: Csr<D>, options?: FactorizeOptions): Factorization<D> {
-  return runSteps(function* (runtime) {
-    const settings = check(options);
-    const rows = rowsOf(ratings, "ratings");
-    const { dtype } = ratings;
-    const least = Math.min(rows.rows, rows.columns);
-    if (settings.method === "svd" && (settings.factors ?? 0) > least) {
-      throw new RangeError(expected("factors", `at most min(users, items) = ${least}`, `${settings.factors}`));
-    }
-    decodeMultiplier(runtime, ratings, "ratings"); // finds NaN and Infinity
-    const { rows: byUser, mean, exponent } = normalize(runtime, dtype, rows, settings.biased);
-    const found =
-      settings.method === "als"
-        ? yield* alternate(runtime, dtype, byUser, settings.factors ?? 50, exponent, settings)
-        : yield* decomposeFilled(runtime, ratings, byUser, Math.min(settings.factors ?? 50, least), exponent, settings);
-    scaleBy(runtime, dtype, found.users.size, found.users.pointer, exponent / 2);
-    scaleBy(runtime, dtype, found.items.size, found.items.pointer, exponent / 2);
-    scaleBy(runtime, dtype, rows.rows, found.userBias.pointer, exponent);
-    scaleBy(runtime, dtype, rows.columns, found.itemBias.pointer, exponent);
-    return new Factorization(found, mean) as Factorization<D>;
-  }, options);
+  return runSteps((runtime) => factorizeSteps(runtime, ratings, options), options);
+}
+
+function* factorizeSteps<D extends DType>(
+  runtime: Runtime,
+  ratings: Csr<D>,
+  options: FactorizeOptions | undefined,
+): Steps<Factorization<D>> {
+  const settings = check(options);
+  const rows = rowsOf(ratings, "ratings");
+  const { dtype } = ratings;
+  const least = Math.min(rows.rows, rows.columns);
+  if (settings.method === "svd" && (settings.factors ?? 0) > least) {
+    throw new RangeError(expected("factors", `at most min(users, items) = ${least}`, `${settings.factors}`));
+  }
+  decodeMultiplier(runtime, ratings, "ratings"); // finds NaN and Infinity
+  const { rows: byUser, mean, exponent } = normalize(runtime, dtype, rows, settings.biased);
+  const found =
+    settings.method === "als"
+      ? yield* alternate(runtime, dtype, byUser, settings.factors ?? 50, exponent, settings)
+      : yield* decomposeFilled(runtime, ratings, byUser, Math.min(settings.factors ?? 50, least), exponent, settings);
+  scaleBy(runtime, dtype, found.users.size, found.users.pointer, exponent / 2);
+  scaleBy(runtime, dtype, found.items.size, found.items.pointer, exponent / 2);
+  scaleBy(runtime, dtype, rows.rows, found.userBias.pointer, exponent);
+  scaleBy(runtime, dtype, rows.columns, found.itemBias.pointer, exponent);
+  return new Factorization(found, mean) as Factorization<D>;
 }
 
 function check(options: FactorizeOptions | undefined): Settings {

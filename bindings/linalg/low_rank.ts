@@ -4,6 +4,7 @@ import type { TensorLike } from "../interop.js";
 import type { Runtime } from "../load.js";
 import type { ProgressOptions } from "../progress.js";
 import { runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { placeMatrix } from "../svd/decompose.js";
 import type { Svd } from "../svd/svd.js";
 import { bytesOf, type DType, Tensor } from "../tensor.js";
@@ -44,34 +45,34 @@ export function lowRank<S extends number | Tensor = number>(
 ): LowRank<DType, S>;
 export function lowRank(a: TensorLike, options: Rank & ProgressOptions): LowRank<DType, number | Tensor> {
   const { onProgress, signal, ...rule } = Object(options) as Rank & ProgressOptions;
-  return runSteps(
-    function* (runtime) {
-      const placed = placeMatrix(runtime, a, "a");
-      const [m, n] = placed.shape.slice(-2) as [number, number];
-      const chosen = checkRank(Object(options) === options ? (rule as Rank) : options, "options", Math.min(m, n));
-      const { u, s, vt, exponents } = yield* decomposeScaled(runtime, placed, "thin");
-      const values = Array.from(exponents, (_, i) => valuesOf(s, i));
-      const rank = values.reduce((most, one) => Math.max(most, chooseRank(one, chosen)), 0);
-      const kept = values.map((one) => truncation(one, rank));
-      const scaled = (key: "frobenius" | "spectral") =>
-        scalars(
-          runtime,
-          placed,
-          kept.map((one, i) => timesPowerOfTwo(one[key], exponents[i] as number)),
-        );
-      return {
-        ...truncated(runtime, { u, s, vt }, rank, exponents),
-        rank,
-        error: { frobenius: scaled("frobenius"), spectral: scaled("spectral") },
-        energy: scalars(
-          runtime,
-          placed,
-          kept.map(({ energy }) => energy),
-        ),
-      };
-    },
-    { onProgress, signal },
-  );
+  const chosen = Object(options) === options ? (rule as Rank) : options;
+  return runSteps((runtime) => lowRankSteps(runtime, a, chosen), { onProgress, signal });
+}
+
+function* lowRankSteps(runtime: Runtime, a: TensorLike, rule: Rank): Steps<LowRank<DType, number | Tensor>> {
+  const placed = placeMatrix(runtime, a, "a");
+  const [m, n] = placed.shape.slice(-2) as [number, number];
+  const chosen = checkRank(rule, "options", Math.min(m, n));
+  const { u, s, vt, exponents } = yield* decomposeScaled(runtime, placed, "thin");
+  const values = Array.from(exponents, (_, i) => valuesOf(s, i));
+  const rank = values.reduce((most, one) => Math.max(most, chooseRank(one, chosen)), 0);
+  const kept = values.map((one) => truncation(one, rank));
+  const scaled = (key: "frobenius" | "spectral") =>
+    scalars(
+      runtime,
+      placed,
+      kept.map((one, i) => timesPowerOfTwo(one[key], exponents[i] as number)),
+    );
+  return {
+    ...truncated(runtime, { u, s, vt }, rank, exponents),
+    rank,
+    error: { frobenius: scaled("frobenius"), spectral: scaled("spectral") },
+    energy: scalars(
+      runtime,
+      placed,
+      kept.map(({ energy }) => energy),
+    ),
+  };
 }
 
 /** The first k values of every matrix of a batch, unscaled, and their vectors. */

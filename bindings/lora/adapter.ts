@@ -15,6 +15,7 @@ import { commonDtype, copyIn, decode, place, type Source, type TensorLike } from
 import { kernel, type Runtime } from "../load.js";
 import { checkSeed, STREAM } from "../random.js";
 import { run, runSteps } from "../scope.js";
+import type { Steps } from "../slices.js";
 import { checkAllFinite } from "../svd/decompose.js";
 import { type DType, Tensor } from "../tensor.js";
 import { svdOfProduct } from "./product_svd.js";
@@ -213,16 +214,18 @@ export class LoraAdapter<D extends DType = DType> implements Disposable {
    * @throws NonFiniteError if a factor holds NaN or Infinity
    */
   singularValues(): Tensor<D> {
+    return runSteps((runtime) => this.#singularValues(runtime));
+  }
+
+  *#singularValues(runtime: Runtime): Steps<Tensor<D>> {
     const { a, b, r, outFeatures, dtype, scaling } = this;
-    return runSteps(function* (runtime) {
-      checkAllFinite(runtime, a, "a");
-      checkAllFinite(runtime, b, "b");
-      const c = Tensor.allocate(runtime, [r, outFeatures], dtype);
-      runtime[dtype].lacpy(r, outFeatures, b.pointer, 1, r, c.pointer, outFeatures);
-      const { s } = yield* svdOfProduct(runtime, "singularValues", c, a);
-      runtime[dtype].scal(s.size, Math.abs(scaling), s.pointer, 1);
-      return s;
-    });
+    checkAllFinite(runtime, a, "a");
+    checkAllFinite(runtime, b, "b");
+    const c = Tensor.allocate(runtime, [r, outFeatures], dtype);
+    runtime[dtype].lacpy(r, outFeatures, b.pointer, 1, r, c.pointer, outFeatures);
+    const { s } = yield* svdOfProduct(runtime, "singularValues", c, a);
+    runtime[dtype].scal(s.size, Math.abs(scaling), s.pointer, 1);
+    return s;
   }
 
   /** @internal Another adapter on the same tensors, whose handles are its own. */

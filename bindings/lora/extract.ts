@@ -47,33 +47,41 @@ export function extractAdapter<D extends DType = DType>(
   rule: Rank,
   options?: ExtractOptions,
 ): TruncatedAdapter<D> {
-  return runSteps(function* (runtime) {
-    const { seed = 0 } = checkOptions(options, ["seed", ...PROGRESS]);
-    const [before, after] = [decode(base, "base"), decode(tuned, "tuned")];
-    if (before.shape.length !== 2) throw new RangeError(expected("base", "two axes", shapeText(before.shape)));
-    if (shapeText(before.shape) !== shapeText(after.shape)) {
-      throw new RangeError(expected("tuned", `shape ${shapeText(before.shape)}`, shapeText(after.shape)));
-    }
-    const dtype = commonDtype([
-      ["base", before],
-      ["tuned", after],
-    ]) as D;
-    const [m, n] = before.shape as [number, number];
-    const chosen = checkRank(rule, "rule", Math.min(m, n));
-    const [x, y] = [place(runtime, before, dtype), place(runtime, after, dtype)];
-    checkAllFinite(runtime, x, "base");
-    checkAllFinite(runtime, y, "tuned");
-    const delta = y.copy() as Tensor<D>;
-    const [row, column] = x.strides as [number, number];
-    const routines = runtime[dtype];
-    // row by row: the base may be a transposed view
-    const bytes = bytesOf(dtype);
-    for (let i = 0; i < m; i++) {
-      routines.axpy(n, -1, x.pointer + i * row * bytes, column, delta.pointer + i * n * bytes, 1);
-    }
-    checkAllFinite(runtime, delta, "tuned");
-    return yield* truncateDelta(runtime, delta, chosen, seed);
-  }, options);
+  return runSteps((runtime) => extractSteps(runtime, base, tuned, rule, options), options);
+}
+
+function* extractSteps<D extends DType>(
+  runtime: Runtime,
+  base: TensorLike,
+  tuned: TensorLike,
+  rule: Rank,
+  options: ExtractOptions | undefined,
+): Steps<TruncatedAdapter<D>> {
+  const { seed = 0 } = checkOptions(options, ["seed", ...PROGRESS]);
+  const [before, after] = [decode(base, "base"), decode(tuned, "tuned")];
+  if (before.shape.length !== 2) throw new RangeError(expected("base", "two axes", shapeText(before.shape)));
+  if (shapeText(before.shape) !== shapeText(after.shape)) {
+    throw new RangeError(expected("tuned", `shape ${shapeText(before.shape)}`, shapeText(after.shape)));
+  }
+  const dtype = commonDtype([
+    ["base", before],
+    ["tuned", after],
+  ]) as D;
+  const [m, n] = before.shape as [number, number];
+  const chosen = checkRank(rule, "rule", Math.min(m, n));
+  const [x, y] = [place(runtime, before, dtype), place(runtime, after, dtype)];
+  checkAllFinite(runtime, x, "base");
+  checkAllFinite(runtime, y, "tuned");
+  const delta = y.copy() as Tensor<D>;
+  const [row, column] = x.strides as [number, number];
+  const routines = runtime[dtype];
+  // row by row: the base may be a transposed view
+  const bytes = bytesOf(dtype);
+  for (let i = 0; i < m; i++) {
+    routines.axpy(n, -1, x.pointer + i * row * bytes, column, delta.pointer + i * n * bytes, 1);
+  }
+  checkAllFinite(runtime, delta, "tuned");
+  return yield* truncateDelta(runtime, delta, chosen, seed);
 }
 
 /**

@@ -66,21 +66,28 @@ const DONE = 0;
 export function svds<D extends DType>(a: Tensor<D> | Csr<D>, k: number, options?: SvdsOptions): Svds<D>;
 export function svds(a: TensorLike | Csr | LinearOperator, k: number, options?: SvdsOptions): Svds;
 export function svds(a: TensorLike | Csr | LinearOperator, k: number, options?: SvdsOptions): Svds {
-  return runSteps(function* (runtime) {
-    const given = checkOptions(options, ["tolerance", "maxRestarts", "seed", ...PROGRESS]);
-    const tolerance = given.tolerance === undefined ? undefined : checkFinite(given.tolerance, "tolerance");
-    if (tolerance !== undefined && !(tolerance > 0)) {
-      throw new RangeError(expected("tolerance", "a number > 0", String(tolerance)));
-    }
-    const { maxRestarts = 1000 } = given;
-    checkInteger(maxRestarts, "maxRestarts", 0, Number.MAX_SAFE_INTEGER);
-    const seed = checkSeed(given.seed);
-    const multiplier = decodeMultiplier(runtime, a, "a");
-    const least = Math.min(...multiplier.shape);
-    checkInteger(k, "k", Math.min(1, least), least);
-    const settings = { tolerance: tolerance ?? DEFAULT_TOLERANCE[multiplier.dtype], maxRestarts, seed };
-    return yield* largest(runtime, multiplier, k, settings);
-  }, options);
+  return runSteps((runtime) => svdsSteps(runtime, a, k, options), options);
+}
+
+function* svdsSteps(
+  runtime: Runtime,
+  a: TensorLike | Csr | LinearOperator,
+  k: number,
+  options: SvdsOptions | undefined,
+): Steps<Svds> {
+  const given = checkOptions(options, ["tolerance", "maxRestarts", "seed", ...PROGRESS]);
+  const tolerance = given.tolerance === undefined ? undefined : checkFinite(given.tolerance, "tolerance");
+  if (tolerance !== undefined && !(tolerance > 0)) {
+    throw new RangeError(expected("tolerance", "a number > 0", String(tolerance)));
+  }
+  const { maxRestarts = 1000 } = given;
+  checkInteger(maxRestarts, "maxRestarts", 0, Number.MAX_SAFE_INTEGER);
+  const seed = checkSeed(given.seed);
+  const multiplier = decodeMultiplier(runtime, a, "a");
+  const least = Math.min(...multiplier.shape);
+  checkInteger(k, "k", Math.min(1, least), least);
+  const settings = { tolerance: tolerance ?? DEFAULT_TOLERANCE[multiplier.dtype], maxRestarts, seed };
+  return yield* largest(runtime, multiplier, k, settings);
 }
 
 interface Settings {
