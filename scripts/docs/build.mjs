@@ -45,6 +45,8 @@ export async function writeDocs(out) {
     readme: join(ROOT, "README.md"),
     projectDocuments: [join(ROOT, "guide/README.md"), ...chapters()],
     highlightLanguages: ["ts", "js", "json", "html", "sh", "python"],
+    // links to sources would depend on the remote of the checkout
+    disableSources: true,
     excludeInternal: true,
     excludePrivate: true,
     excludeProtected: true,
